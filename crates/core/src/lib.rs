@@ -1,0 +1,15 @@
+//! The rules of MarbleRun.
+//!
+//! Everything here is pure: a flow takes the state, a request and an [`ambient::Ambient`] (time and dice) and
+//! answers with a [`decision::Decision`] or a [`refusal::Refusal`]. Nothing in this crate opens a file or a
+//! socket, reads a clock or an environment variable, or asks the operating system for randomness.
+
+#![forbid(unsafe_code)]
+
+pub mod ambient;
+pub mod manifest;
+pub mod pki;
+pub mod recovery;
+pub mod refusal;
+pub mod secret;
+pub mod template;
