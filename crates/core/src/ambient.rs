@@ -137,9 +137,18 @@ mod tests {
     fn times_are_written_and_read_in_rfc3339() {
         let time = Timestamp::from_unix_millis(1_795_250_551_650);
         assert_eq!(time.to_string(), "2026-11-21T08:42:31.650Z");
-        assert_eq!(Timestamp::parse_rfc3339("2026-11-21T09:42:31.65+01:00"), Some(time));
-        assert_eq!(Timestamp::from_unix_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
-        assert_eq!(Timestamp::from_unix_millis(i64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(
+            Timestamp::parse_rfc3339("2026-11-21T09:42:31.65+01:00"),
+            Some(time)
+        );
+        assert_eq!(
+            Timestamp::from_unix_millis(-1).to_string(),
+            "1969-12-31T23:59:59.999Z"
+        );
+        assert_eq!(
+            Timestamp::from_unix_millis(i64::MAX).to_string(),
+            "9999-12-31T23:59:59.999Z"
+        );
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod ambient;
 pub mod manifest;
+pub mod phase;
 pub mod pki;
 pub mod recovery;
 pub mod refusal;

@@ -37,7 +37,11 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with a message for the caller.
     pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), detail: None }
+        Self {
+            kind,
+            message: message.into(),
+            detail: None,
+        }
     }
 
     /// A fault of ours: the caller learns that it happened, the log learns what.

@@ -43,7 +43,11 @@ impl PrivateKey {
     ///
     /// `pkcs8` is PKCS#8 version 1 DER (Ed25519: the seed only, no public key inside), `public` is PKIX DER.
     pub fn from_parts(kind: KeyKind, pkcs8: SecretBytes, public: impl Into<Arc<[u8]>>) -> Self {
-        Self { kind, pkcs8, public: public.into() }
+        Self {
+            kind,
+            pkcs8,
+            public: public.into(),
+        }
     }
 
     /// The kind.

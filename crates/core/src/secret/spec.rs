@@ -59,9 +59,26 @@ impl SecretSpec {
         match &self.kind {
             SecretKind::Symmetric { .. } => "symmetric-key",
             SecretKind::Plain => "plain",
-            SecretKind::Certificate { family: CertificateFamily::Rsa, .. } => "cert-rsa",
-            SecretKind::Certificate { family: CertificateFamily::Ecdsa, .. } => "cert-ecdsa",
-            SecretKind::Certificate { family: CertificateFamily::Ed25519, .. } => "cert-ed25519",
+            SecretKind::Certificate {
+                family: CertificateFamily::Rsa,
+                ..
+            } => "cert-rsa",
+            SecretKind::Certificate {
+                family: CertificateFamily::Ecdsa,
+                ..
+            } => "cert-ecdsa",
+            SecretKind::Certificate {
+                family: CertificateFamily::Ed25519,
+                ..
+            } => "cert-ed25519",
+        }
+    }
+
+    /// The length in bytes of a symmetric key; `None` for other types.
+    pub fn symmetric_length(&self) -> Option<usize> {
+        match self.kind {
+            SecretKind::Symmetric { length } => Some(length),
+            SecretKind::Certificate { .. } | SecretKind::Plain => None,
         }
     }
 

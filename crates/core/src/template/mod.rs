@@ -93,7 +93,12 @@ pub fn compile(
     _place: Place,
     _specs: &BTreeMap<Name, SecretSpec>,
 ) -> Result<Compiled, Vec<TemplateError>> {
-    Ok(Compiled { template: Template { references: References::default() }, warnings: Vec::new() })
+    Ok(Compiled {
+        template: Template {
+            references: References::default(),
+        },
+        warnings: Vec::new(),
+    })
 }
 
 /// Renders a template: at most 16 MiB of output and 100,000 steps.

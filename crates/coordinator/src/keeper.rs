@@ -1,0 +1,191 @@
+//! The only writer of the state.
+//!
+//! A thread of its own takes what waits to be decided, decides one after the other on the *pending* state,
+//! makes the changes of the whole group durable with one write, publishes the new state and only then answers.
+//! Readers use the published state and never wait. A refusal may rest on a change of the same group, so
+//! refusals, too, leave only after the write; when it fails, the pending state is dropped as if nothing had
+//! been asked.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use marblerun_core::change::Change;
+use marblerun_core::decision::{Decision, Verdict};
+use marblerun_core::refusal::{Refusal, RefusalKind};
+use marblerun_core::state::State;
+use tokio::sync::{mpsc, oneshot};
+
+/// Decisions that may wait; beyond, callers wait to hand theirs in.
+const QUEUE: usize = 1024;
+/// Decisions that share one write at most.
+const GROUP: usize = 256;
+
+/// Makes changes durable.
+pub trait Journal: Send {
+    /// Makes `changes`, which led to `after`, durable before it returns.
+    ///
+    /// # Errors
+    /// Whether the changes are durable is unknown then; nothing may be appended until [`Journal::restore`]
+    /// has succeeded.
+    fn commit(&mut self, changes: &[Change], after: &State) -> Result<(), JournalError>;
+
+    /// Writes `published` completely anew, so that the outcome of a failed commit no longer matters.
+    ///
+    /// # Errors
+    /// The journal is as before; it may be tried again.
+    fn restore(&mut self, published: &State) -> Result<(), JournalError>;
+}
+
+/// A write did not succeed. The text is for the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct JournalError(pub String);
+
+/// Access to the state: read the published one, or have something decided.
+#[derive(Clone)]
+pub struct Keeper {
+    published: Arc<ArcSwap<State>>,
+    queue: mpsc::Sender<Job>,
+}
+
+/// Decides on the pending state: the changes, and how to answer once their fate is known.
+type Job = Box<dyn FnOnce(&State) -> (Vec<Change>, Answer) + Send>;
+/// Told whether the group is durable.
+type Answer = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
+
+impl Keeper {
+    /// Starts the writer. The thread ends when the last `Keeper` is dropped and all that waited is answered.
+    ///
+    /// `on_publish` is called with every published state, on the writer's thread, before anybody is answered.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub fn start(
+        state: State,
+        journal: Box<dyn Journal>,
+        on_publish: impl Fn(&State) + Send + 'static,
+    ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let published = Arc::new(ArcSwap::from_pointee(state));
+        let writer = Writer {
+            published: Arc::clone(&published),
+            journal,
+            on_publish: Box::new(on_publish),
+            intact: true,
+        };
+        let thread = std::thread::Builder::new()
+            .name("keeper".to_owned())
+            .spawn(move || writer.run(waiting))?;
+        Ok((Self { published, queue }, thread))
+    }
+
+    /// The published state: all of it is durable.
+    pub fn snapshot(&self) -> Arc<State> {
+        self.published.load_full()
+    }
+
+    /// Has `rule` decided on the newest state, and waits until the changes are durable.
+    ///
+    /// `Ok(None)`: what was prepared is stale, nothing happened.
+    ///
+    /// # Errors
+    /// The rule's refusal, or `Unavailable` when the changes could not be made durable or the Coordinator is
+    /// stopping.
+    pub async fn decide<R: Send + 'static>(
+        &self,
+        rule: impl FnOnce(&State) -> Result<Verdict<R>, Refusal> + Send + 'static,
+    ) -> Result<Option<R>, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |pending| {
+            // A panic in a rule costs this one request; the pending state is only read here.
+            let verdict = catch_unwind(AssertUnwindSafe(|| rule(pending)))
+                .unwrap_or_else(|_| Err(Refusal::internal("a rule panicked")));
+            let (changes, reply) = match verdict {
+                Ok(Verdict::Decided(Decision { changes, reply })) => (changes, Ok(Some(reply))),
+                Ok(Verdict::Stale) => (Vec::new(), Ok(None)),
+                Err(refusal) => (Vec::new(), Err(refusal)),
+            };
+            let tell = move |fate: Result<(), Refusal>| {
+                // Whoever asked may have gone; what was decided stands all the same.
+                let _ = answer.send(fate.and(reply));
+            };
+            (changes, Box::new(tell))
+        });
+        self.queue.send(job).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
+    }
+}
+
+struct Writer {
+    published: Arc<ArcSwap<State>>,
+    journal: Box<dyn Journal>,
+    on_publish: Box<dyn Fn(&State) + Send>,
+    /// Whether the journal is known to hold exactly the published state.
+    intact: bool,
+}
+
+impl Writer {
+    fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
+        while let Some(first) = waiting.blocking_recv() {
+            self.decide_group(first, &mut waiting);
+        }
+    }
+
+    fn decide_group(&mut self, first: Job, waiting: &mut mpsc::Receiver<Job>) {
+        let published = self.published.load_full();
+        let mut pending = State::clone(&published);
+        let mut changes = Vec::new();
+        let mut answers = Vec::new();
+
+        let mut next = Some(first);
+        while let Some(job) = next {
+            let (decided, answer) = job(&pending);
+            for change in &decided {
+                pending.apply(change);
+            }
+            changes.extend(decided);
+            answers.push(answer);
+            next = if answers.len() < GROUP {
+                waiting.try_recv().ok()
+            } else {
+                None
+            };
+        }
+
+        let fate = if changes.is_empty() {
+            Ok(())
+        } else {
+            self.make_durable(&published, &changes, pending)
+        };
+        for answer in answers {
+            answer(fate.clone());
+        }
+    }
+
+    fn make_durable(&mut self, published: &State, changes: &[Change], pending: State) -> Result<(), Refusal> {
+        if !self.intact {
+            self.journal.restore(published).map_err(|error| {
+                tracing::error!(%error, "the state still cannot be written");
+                Refusal::new(RefusalKind::Unavailable, "the state cannot be written at present")
+                    .with_detail(error)
+            })?;
+            self.intact = true;
+            tracing::info!("the state has been written anew; changes are accepted again");
+        }
+        self.journal.commit(changes, &pending).map_err(|error| {
+            self.intact = false;
+            tracing::error!(%error, "writing changes failed; no more are accepted until the state is written anew");
+            Refusal::new(RefusalKind::Unavailable, "the change could not be written; its outcome is unknown")
+                .with_detail(error)
+        })?;
+        // Saved first: whoever reads the published state may rely on finding it again after a crash.
+        (self.on_publish)(&pending);
+        self.published.store(Arc::new(pending));
+        Ok(())
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(RefusalKind::Unavailable, "the Coordinator is stopping")
+}

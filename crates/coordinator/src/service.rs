@@ -1,0 +1,197 @@
+//! What the Coordinator does when it is asked: prepares in parallel, has the keeper decide, tries again when what
+//! was prepared has become stale. The APIs at the edge translate, and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use marblerun_attestation::Admission;
+use marblerun_core::ambient::{Ambient, Dice, Timestamp};
+use marblerun_core::decision::{Decision, Prepared, Verdict};
+use marblerun_core::flow::{activate, set_manifest};
+use marblerun_core::manifest::{HsmEnvironment, Limits, Name};
+use marblerun_core::refusal::{Refusal, RefusalKind};
+use marblerun_core::state::State;
+use tokio::sync::Semaphore;
+
+use crate::keeper::Keeper;
+
+/// How often something is prepared again before the caller is told to come back.
+const ATTEMPTS: usize = 3;
+/// Activations being prepared at the same time; more would only compete for the processors.
+const PREPARING_AT_ONCE: usize = 64;
+
+/// The Coordinator behind its APIs. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    keeper: Keeper,
+    dice: Arc<dyn Dice>,
+    limits: Limits,
+    hsm_environment: Arc<HsmEnvironment>,
+    /// Manifests come from strangers and cost much: one at a time.
+    preparing_manifest: Arc<Semaphore>,
+    preparing_marbles: Arc<Semaphore>,
+}
+
+/// A marble's request as it came in, with what its evidence was found to be.
+pub struct ActivationRequest {
+    /// The marble type.
+    pub marble_type: String,
+    /// The marble's UUID as it wrote it.
+    pub uuid: String,
+    /// A PKCS#10 request, DER.
+    pub csr: Vec<u8>,
+    /// By what its evidence is admitted.
+    pub admission: Admission,
+}
+
+impl Service {
+    /// Puts the Coordinator together.
+    pub fn new(keeper: Keeper, dice: Arc<dyn Dice>, limits: Limits, hsm_environment: HsmEnvironment) -> Self {
+        Self {
+            keeper,
+            dice,
+            limits,
+            hsm_environment: Arc::new(hsm_environment),
+            preparing_manifest: Arc::new(Semaphore::new(1)),
+            preparing_marbles: Arc::new(Semaphore::new(PREPARING_AT_ONCE)),
+        }
+    }
+
+    /// The published state.
+    pub fn snapshot(&self) -> Arc<State> {
+        self.keeper.snapshot()
+    }
+
+    /// The limits manifests are held to.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Sets the first manifest. `keep` sees the recovery secrets before the decision: if it refuses, nothing
+    /// happens, so that they cannot be lost while the state is kept.
+    ///
+    /// # Errors
+    /// As [`set_manifest::prepare`] and [`set_manifest::decide`]; `Unavailable` when it cannot be made durable.
+    pub async fn set_manifest(
+        &self,
+        raw: impl AsRef<[u8]> + Send + Sync + 'static,
+        keep: impl Fn(&BTreeMap<Name, Vec<u8>>) -> Result<(), Refusal> + Send + Sync + 'static,
+    ) -> Result<set_manifest::ManifestSet, Refusal> {
+        // Refused before it waits in line: in any other phase this costs a stranger nothing but the asking.
+        set_manifest::check_phase(&self.snapshot())?;
+        let _turn = self
+            .preparing_manifest
+            .acquire()
+            .await
+            .map_err(Refusal::internal)?;
+        let (raw, keep) = (Arc::new(raw), Arc::new(keep));
+        for _ in 0..ATTEMPTS {
+            let (raw, keep) = (Arc::clone(&raw), Arc::clone(&keep));
+            let (limits, environment) = (self.limits.clone(), Arc::clone(&self.hsm_environment));
+            let prepare = move |state: &State, ambient: &Ambient<'_>| {
+                let prepared = set_manifest::prepare(state, (*raw).as_ref(), &limits, &environment, ambient)?;
+                keep(prepared.value.recovery_secrets())?;
+                Ok(prepared)
+            };
+            let prepared = self.prepare(prepare).await?;
+            if let Some(set) = self.decide(prepared, set_manifest::decide).await? {
+                return Ok(set);
+            }
+        }
+        Err(changing())
+    }
+
+    /// Activates a marble.
+    ///
+    /// # Errors
+    /// As [`activate::prepare`] and [`activate::decide`]; `Unavailable` when the spent budget cannot be made
+    /// durable.
+    pub async fn activate(&self, request: ActivationRequest) -> Result<activate::Activated, Refusal> {
+        let _turn = self
+            .preparing_marbles
+            .acquire()
+            .await
+            .map_err(Refusal::internal)?;
+        let request = Arc::new(request);
+        for _ in 0..ATTEMPTS {
+            let request = Arc::clone(&request);
+            let prepare = move |state: &State, ambient: &Ambient<'_>| {
+                let request = activate::Request {
+                    marble_type: &request.marble_type,
+                    uuid: &request.uuid,
+                    csr: &request.csr,
+                    admission: &request.admission,
+                };
+                let prepared = activate::prepare(state, request, ambient)?;
+                // With nothing to keep, the snapshot it was prepared on decides, without the writer.
+                let verdict = activate::decide(state, &prepared)?;
+                Ok(match verdict {
+                    Verdict::Decided(Decision { changes, reply }) if changes.is_empty() => Err(reply),
+                    Verdict::Decided(_) | Verdict::Stale => Ok(prepared),
+                })
+            };
+            let prepared = match self.prepare(prepare).await? {
+                Ok(prepared) => prepared,
+                Err(activated) => return Ok(activated),
+            };
+            let decide =
+                |state: &State, prepared: &Prepared<_>, _: &Ambient<'_>| activate::decide(state, prepared);
+            if let Some(activated) = self.decide(prepared, decide).await? {
+                return Ok(activated);
+            }
+        }
+        Err(changing())
+    }
+
+    /// Prepares against the published state, off the async threads: it may make keys.
+    async fn prepare<T: Send + 'static>(
+        &self,
+        flow: impl FnOnce(&State, &Ambient<'_>) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (state, dice) = (self.snapshot(), Arc::clone(&self.dice));
+        tokio::task::spawn_blocking(move || {
+            flow(
+                &state,
+                &Ambient {
+                    now: now(),
+                    dice: &*dice,
+                },
+            )
+        })
+        .await
+        .map_err(|error| Refusal::internal(format_args!("preparing failed: {error}")))?
+    }
+
+    async fn decide<T: Send + 'static, R: Send + 'static>(
+        &self,
+        prepared: T,
+        flow: impl FnOnce(&State, &T, &Ambient<'_>) -> Result<Verdict<R>, Refusal> + Send + 'static,
+    ) -> Result<Option<R>, Refusal> {
+        let dice = Arc::clone(&self.dice);
+        self.keeper
+            .decide(move |state| {
+                flow(
+                    state,
+                    &prepared,
+                    &Ambient {
+                        now: now(),
+                        dice: &*dice,
+                    },
+                )
+            })
+            .await
+    }
+}
+
+fn changing() -> Refusal {
+    Refusal::new(RefusalKind::Conflict, "the deployment is changing; try again")
+}
+
+/// The clock of the Coordinator.
+pub(crate) fn now() -> Timestamp {
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_unix_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,51 @@
+//! What anybody may read.
+
+use std::sync::Arc;
+
+use crate::phase::Phase;
+use crate::pki::pem;
+use crate::refusal::Refusal;
+use crate::state::State;
+
+/// The manifest in force, as clients verify it.
+pub struct ManifestView {
+    /// The bytes as they were set.
+    pub raw: Arc<[u8]>,
+    /// SHA-256 of the bytes, lower-case hex.
+    pub fingerprint: String,
+    /// The root key's signature over the bytes: ECDSA, ASN.1 DER, SHA-256.
+    pub signature: Arc<[u8]>,
+}
+
+/// What the Coordinator is ready for.
+pub fn status(state: &State) -> Phase {
+    state.phase()
+}
+
+/// The Coordinator's certificates as PEM: intermediate, then root.
+pub fn certificate_chain(state: &State) -> String {
+    let authority = state.authority();
+    let mut chain = pem::encode("CERTIFICATE", &authority.intermediate);
+    chain.push_str(&pem::encode("CERTIFICATE", &authority.root));
+    chain
+}
+
+/// The manifest in force, if one is set.
+pub fn manifest(state: &State) -> Option<ManifestView> {
+    state.deployment.as_ref().map(|deployment| ManifestView {
+        raw: Arc::clone(&deployment.manifest.raw),
+        fingerprint: hex::encode(deployment.manifest.fingerprint),
+        signature: Arc::clone(&deployment.signature),
+    })
+}
+
+/// The update log: one JSON object for each entry, oldest first.
+///
+/// # Errors
+/// [`RefusalKind::WrongPhase`](crate::refusal::RefusalKind) before a manifest is set.
+pub fn update_log(state: &State) -> Result<Vec<Arc<str>>, Refusal> {
+    match (&state.deployment, state.phase()) {
+        (Some(deployment), Phase::AcceptingMarbles) => Ok(deployment.update_log.iter().cloned().collect()),
+        _ => Err(Refusal::wrong_phase()),
+    }
+}
