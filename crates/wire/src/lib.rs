@@ -1,1 +1,5 @@
-//! Placeholder.
+//! What travels between MarbleRun's servers and clients: types and limits, no sockets.
+
+#![forbid(unsafe_code)]
+
+pub mod marble;
