@@ -12,5 +12,6 @@ pub mod phase;
 pub mod pki;
 pub mod recovery;
 pub mod refusal;
+pub mod sealed;
 pub mod secret;
 pub mod template;
