@@ -1,1 +1,37 @@
-//! Placeholder.
+//! A verified MarbleRun Coordinator as a type.
+//!
+//! An [`Attested`] is a connection to a Coordinator that was verified when it was opened, and every request goes
+//! over that connection: nothing verifies one connection and talks on another. There are three ways to open
+//! one, all of [`Connector`]: against a pinned certificate ([`Connector::pinned`]), against the Coordinator's
+//! evidence ([`Connector::by_evidence`]), and without verification ([`Connector::dangerous_unverified`]), for
+//! Coordinators in simulation.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use marblerun_client::{Connector, Pin};
+//!
+//! let pin = Pin::from_pem(&std::fs::read("coordinator-cert.pem")?)?;
+//! let coordinator = Connector::new("localhost:4433".parse()?).pinned(&pin).await?;
+//! println!("{}", coordinator.status().await?.message);
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod api;
+mod attested;
+mod certificate;
+mod connection;
+mod error;
+mod evidence;
+mod identity;
+mod verifier;
+
+pub use address::{Address, AddressError};
+pub use attested::{Attested, Connector, Limits, Trust};
+pub use certificate::{CertificateChain, CertificateError, Pin};
+pub use error::{ConnectError, RequestError};
+pub use evidence::{EvidencePolicy, ExpectedEnclave, PolicyError};
+pub use identity::{ClientIdentity, IdentityError};

@@ -1,0 +1,182 @@
+//! Why a Coordinator could not be reached, trusted or asked.
+
+use std::io;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::certificate::CertificateError;
+
+/// Why there is no [`crate::Attested`].
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No connection.
+    #[error("cannot reach the Coordinator at {address}: {source}")]
+    Unreachable {
+        /// Where.
+        address: Address,
+        /// Why.
+        source: io::Error,
+    },
+    /// No connection in time.
+    #[error("the Coordinator at {address} did not answer within {}", seconds(limit))]
+    Timeout {
+        /// Where.
+        address: Address,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// The certificate presented is not the pinned one.
+    #[error("the Coordinator at {address} presents another root certificate than the pinned one")]
+    NotPinned {
+        /// Where.
+        address: Address,
+    },
+    /// The certificate is not for this host.
+    #[error("the certificate of the Coordinator at {address} is not for this host; it is for: {}", names.join(", "))]
+    WrongName {
+        /// Where.
+        address: Address,
+        /// What the certificate is for.
+        names: Vec<String>,
+    },
+    /// No TLS 1.3 session: what answers is no Coordinator, or it does not prove the key of its certificate.
+    #[error("no TLS 1.3 session with {address}: {source}")]
+    Tls {
+        /// Where.
+        address: Address,
+        /// Why.
+        source: io::Error,
+    },
+    /// No HTTP on the session.
+    #[error("no HTTP connection with {address}: {source}")]
+    Http {
+        /// Where.
+        address: Address,
+        /// Why.
+        source: hyper::Error,
+    },
+    /// The Coordinator has no evidence to verify, being in simulation.
+    #[error("the Coordinator at {address} is in SIMULATION: it has no evidence to verify")]
+    Simulation {
+        /// Where.
+        address: Address,
+    },
+    /// This version does not appraise evidence.
+    #[error("verification by evidence is not available in this version")]
+    EvidenceUnavailable,
+    /// The certificate chain that came with the evidence is unusable.
+    #[error("the Coordinator at {address} sent an unusable certificate chain: {source}")]
+    Chain {
+        /// Where.
+        address: Address,
+        /// Why.
+        source: CertificateError,
+    },
+    /// The evidence is about another certificate than the one of this session.
+    #[error(
+        "the evidence of the Coordinator at {address} is about another certificate than the one it presents"
+    )]
+    OtherCertificate {
+        /// Where.
+        address: Address,
+    },
+    /// Asking for the evidence failed.
+    #[error(transparent)]
+    Request(Box<RequestError>),
+}
+
+/// Why a request has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The Coordinator said no.
+    #[error("the Coordinator refused {request} with HTTP {status}{}{message}", if message.is_empty() { "" } else { ": " })]
+    Refused {
+        /// Method and path.
+        request: String,
+        /// The HTTP status.
+        status: u16,
+        /// Its reason, made printable.
+        message: String,
+    },
+    /// The Coordinator does not know the request, being older or newer.
+    #[error("the Coordinator does not offer {request} (HTTP 405)")]
+    NotOffered {
+        /// Method and path.
+        request: String,
+    },
+    /// No complete answer in time. Whether the request was carried out is not known.
+    #[error("no complete answer to {request} within {}", seconds(limit))]
+    Timeout {
+        /// Method and path.
+        request: String,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// The answer is longer than this client takes.
+    #[error("the answer to {request} is longer than {limit} bytes")]
+    TooLarge {
+        /// Method and path.
+        request: String,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The connection broke. Whether the request was carried out is not known.
+    #[error("the connection broke during {request}: {source}")]
+    Broken {
+        /// Method and path.
+        request: String,
+        /// Why.
+        source: hyper::Error,
+    },
+    /// The connection was gone before the request, and could not be opened again.
+    #[error(transparent)]
+    Reconnect(Box<ConnectError>),
+    /// The answer is not one of a Coordinator.
+    #[error("the answer to {request} (HTTP {status}) is not that of a Coordinator: {reason}")]
+    NotAnAnswer {
+        /// Method and path.
+        request: String,
+        /// The HTTP status.
+        status: u16,
+        /// What is wrong with it; never quotes values.
+        reason: String,
+    },
+    /// The request itself could not be written.
+    #[error("cannot write {request}: {reason}")]
+    Unwritable {
+        /// Method and path.
+        request: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+fn seconds(limit: &Duration) -> String {
+    format!("{} s", limit.as_secs_f32())
+}
+
+/// The text with control characters replaced and cut at 4,096 characters: it comes from the other side and ends
+/// on a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .take(4096)
+        .map(|character| {
+            if character.is_control() && character != '\n' {
+                '\u{fffd}'
+            } else {
+                character
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_cannot_drive_a_terminal() {
+        assert_eq!(printable("a\nb\u{1b}[31mc"), "a\nb\u{fffd}[31mc");
+        assert_eq!(printable(&"x".repeat(5000)).len(), 4096);
+    }
+}

@@ -1,0 +1,143 @@
+//! What a Coordinator's evidence must show (`spec/09`).
+
+use marblerun_wire::rest::read_body;
+use serde::Deserialize;
+
+/// The enclave that is expected: the file of `--era-config`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct ExpectedEnclave {
+    /// MRENCLAVE in hex.
+    #[serde(rename = "UniqueID")]
+    pub unique_id: Option<String>,
+    /// MRSIGNER in hex.
+    #[serde(rename = "SignerID")]
+    pub signer_id: Option<String>,
+    /// ISVPRODID
+    #[serde(rename = "ProductID")]
+    pub product_id: Option<u64>,
+    /// ISVSVN, the minimum.
+    #[serde(rename = "SecurityVersion")]
+    pub security_version: Option<u64>,
+    /// Whether a debug enclave is good enough.
+    #[serde(rename = "Debug")]
+    pub debug: Option<bool>,
+}
+
+impl ExpectedEnclave {
+    /// Reads the JSON file and checks that it asks for enough.
+    ///
+    /// # Errors
+    /// See [`PolicyError`].
+    pub fn from_json(json: &[u8]) -> Result<Self, PolicyError> {
+        let mut expected: Self = read_body(json).map_err(|error| PolicyError::Json {
+            reason: error.to_string(),
+        })?;
+        for (name, id) in [
+            ("UniqueID", &mut expected.unique_id),
+            ("SignerID", &mut expected.signer_id),
+        ] {
+            if id.as_ref().is_some_and(String::is_empty) {
+                *id = None;
+            }
+            if id
+                .as_ref()
+                .is_some_and(|id| hex::decode(id).map_or(true, |id| id.len() != 32))
+            {
+                return Err(PolicyError::Id { field: name });
+            }
+        }
+        if expected.unique_id.is_none() {
+            for (name, value) in [
+                ("SecurityVersion", expected.security_version),
+                ("ProductID", expected.product_id),
+            ] {
+                if value.unwrap_or(0) == 0 {
+                    return Err(PolicyError::Missing { field: name });
+                }
+            }
+        }
+        Ok(expected)
+    }
+
+    /// Whether it names any code at all; if not, users deserve a warning.
+    pub fn names_code(&self) -> bool {
+        self.unique_id.is_some() || self.signer_id.is_some()
+    }
+}
+
+/// All that is asked of evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvidencePolicy {
+    /// The enclave.
+    pub enclave: ExpectedEnclave,
+    /// TCB statuses that are good enough beside `UpToDate`, as spelled in `spec/08`.
+    pub accepted_tcb_statuses: Vec<String>,
+    /// Advisories that are good enough with `SWHardeningNeeded`; empty: all.
+    pub accepted_advisories: Vec<String>,
+    /// Makes the evidence fresh; empty: evidence made earlier will do.
+    pub nonce: Vec<u8>,
+}
+
+/// Not a policy that proves anything.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// No such JSON.
+    #[error("not the JSON that was expected: {reason}")]
+    Json {
+        /// Why.
+        reason: String,
+    },
+    /// An id of the wrong form.
+    #[error("{field} must be 64 hex digits")]
+    Id {
+        /// Which.
+        field: &'static str,
+    },
+    /// Not enough.
+    #[error("without UniqueID, {field} must be given and not be 0")]
+    Missing {
+        /// Which.
+        field: &'static str,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies() {
+        let id = "00".repeat(32);
+        let read = |json: String| ExpectedEnclave::from_json(json.as_bytes());
+        let full = read(format!(
+            r#"{{"SignerID":"{id}","ProductID":3,"SecurityVersion":1,"Debug":true}}"#
+        ))
+        .unwrap();
+        assert_eq!(
+            (full.product_id, full.debug, full.names_code()),
+            (Some(3), Some(true), true)
+        );
+        assert!(read(format!(r#"{{"UniqueID":"{id}"}}"#)).unwrap().names_code());
+        let neither = read(r#"{"ProductID":3,"SecurityVersion":1,"SignerID":""}"#.to_owned()).unwrap();
+        assert!(!neither.names_code());
+        assert_eq!(
+            read(format!(r#"{{"SignerID":"{id}","ProductID":3}}"#)).unwrap_err(),
+            PolicyError::Missing {
+                field: "SecurityVersion"
+            }
+        );
+        assert_eq!(
+            read(format!(
+                r#"{{"SignerID":"{id}","ProductID":0,"SecurityVersion":1}}"#
+            ))
+            .unwrap_err(),
+            PolicyError::Missing { field: "ProductID" }
+        );
+        assert_eq!(
+            read(r#"{"UniqueID":"00"}"#.to_owned()).unwrap_err(),
+            PolicyError::Id { field: "UniqueID" }
+        );
+        assert!(matches!(read("{".to_owned()), Err(PolicyError::Json { .. })));
+    }
+}
