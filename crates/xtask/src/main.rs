@@ -1,2 +1,34 @@
-//! Placeholder.
-fn main() {}
+//! What people run on this repository: `cargo xtask tidy` checks the rules of the house that no compiler
+//! checks.
+
+mod tidy;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+/// Tasks of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check the architecture: dependency arrows, file lengths, forbidden calls and words, links
+    Tidy,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Tidy => tidy::run(&repository_root()),
+    }
+}
+
+/// The folder of the workspace: two levels above this crate.
+fn repository_root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).unwrap_or(own).to_path_buf()
+}
