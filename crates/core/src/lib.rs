@@ -15,3 +15,5 @@ pub mod refusal;
 pub mod sealed;
 pub mod secret;
 pub mod template;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -1,0 +1,3 @@
+//! The MarbleRun Coordinator as a library; `main.rs` only starts it.
+
+pub mod dice;
