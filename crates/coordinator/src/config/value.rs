@@ -1,0 +1,187 @@
+//! The values settings may have, and how each is read from text.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::Suite;
+
+pub(super) const SWITCH: &str = "1 (on) or 0 (off)";
+pub(super) const ADDRESS: &str = "host:port, where the host may be empty (all interfaces), a name or an IP address";
+pub(super) const DNS_NAMES: &str = "a comma-separated list of DNS names and IP addresses";
+pub(super) const LOG_FORMAT: &str = "json or text";
+pub(super) const LOG_LEVEL: &str = "debug, info, warn or error";
+pub(super) const SUITE: &str = "p256-aes128 or p384-aes256";
+pub(super) const LIMIT_MANIFEST: &str = "a number of bytes from 1 to 1073741824";
+pub(super) const LIMIT_ENTRIES: &str = "a number from 1 to 10000000";
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// A name or an IP address; `None`: all interfaces.
+    pub host: Option<String>,
+    /// The TCP port; 0: any that is free.
+    pub port: u16,
+}
+
+impl ListenAddress {
+    /// A port on all interfaces.
+    pub const fn all_interfaces(port: u16) -> Self {
+        Self { host: None, port }
+    }
+
+    /// Reads `host:port`; IPv6 addresses stand in brackets.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok())??;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').filter(|address| address.parse::<IpAddr>().is_ok())?,
+            None if host.contains(':') => return None,
+            None => host,
+        };
+        let known = host.is_empty() || host.parse::<IpAddr>().is_ok() || is_dns_name(host);
+        known.then(|| Self { host: (!host.is_empty()).then(|| host.to_owned()), port })
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.as_deref() {
+            Some(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            host => write!(f, "{}:{}", host.unwrap_or_default(), self.port),
+        }
+    }
+}
+
+/// A DNS name or an IP address for the certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsName(String);
+
+impl DnsName {
+    /// `localhost`
+    pub fn localhost() -> Self {
+        Self("localhost".to_owned())
+    }
+
+    /// The name as configured.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Blanks around entries and empty entries are dropped.
+pub(super) fn dns_names(text: &str) -> Option<Vec<DnsName>> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(|name| {
+            let host = name.strip_prefix("*.").unwrap_or(name);
+            (name.parse::<IpAddr>().is_ok() || is_dns_name(host)).then(|| DnsName(name.to_owned()))
+        })
+        .collect()
+}
+
+/// Letters, digits, hyphens and underscores in labels of 1 to 63 bytes, 253 bytes in all (RFC 1123 section 2.1,
+/// with the underscore that real networks use).
+fn is_dns_name(text: &str) -> bool {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    text.len() <= 253
+        && text.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        })
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Text for people.
+    Text,
+}
+
+impl LogFormat {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "json" => Some(Self::Json),
+            "text" => Some(Self::Text),
+            _ => None,
+        }
+    }
+}
+
+/// The level of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// `debug`
+    Debug,
+    /// `info`
+    Info,
+    /// `warn`
+    Warn,
+    /// `error`
+    Error,
+}
+
+impl LogLevel {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "debug" => Some(Self::Debug),
+            "info" => Some(Self::Info),
+            "warn" => Some(Self::Warn),
+            "error" => Some(Self::Error),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn switch(text: &str) -> Option<bool> {
+    match text {
+        "1" => Some(true),
+        "0" => Some(false),
+        _ => None,
+    }
+}
+
+pub(super) fn suite(text: &str) -> Option<Suite> {
+    match text {
+        "p256-aes128" => Some(Suite::P256Aes128),
+        "p384-aes256" => Some(Suite::P384Aes256),
+        _ => None,
+    }
+}
+
+pub(super) fn limit_manifest(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|bytes| (1..=1 << 30).contains(bytes))
+}
+
+pub(super) fn limit_entries(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|entries| (1..=10_000_000).contains(entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_a_port_and_may_have_a_host() {
+        let parsed = |text| ListenAddress::parse(text).map(|address| (address.host.clone(), address.port, address.to_string()));
+        assert_eq!(parsed(":2001"), Some((None, 2001, ":2001".into())));
+        assert_eq!(parsed("[::1]:0"), Some((Some("::1".into()), 0, "[::1]:0".into())));
+        assert_eq!(parsed("127.0.0.1:80"), Some((Some("127.0.0.1".into()), 80, "127.0.0.1:80".into())));
+        assert_eq!(parsed("host.example:65535"), Some((Some("host.example".into()), 65535, "host.example:65535".into())));
+        for bad in ["", "2001", ":", ":65536", ":-1", ":+1", "::1:2", "[x]:1", "a b:1", "host:"] {
+            assert_eq!(parsed(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_trimmed_and_checked() {
+        let names = |text| dns_names(text).map(|list| list.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>());
+        assert_eq!(names(" a.example ,, 10.0.0.1,::1, *.b "), Some(vec!["a.example".into(), "10.0.0.1".into(), "::1".into(), "*.b".into()]));
+        assert_eq!(names(" , "), Some(vec![]));
+        for bad in ["a b", "a..b", "ä", "a/b", "*"] {
+            assert_eq!(names(bad), None, "{bad}");
+        }
+    }
+}

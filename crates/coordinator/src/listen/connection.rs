@@ -1,0 +1,219 @@
+//! One connection: handshake, protocol, the watch over it, and each of its requests.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::{sleep_until, timeout};
+use tower::Service as _;
+use tracing::Instrument as _;
+
+use super::body::TimedBody;
+use super::panic::CatchPanic;
+use super::socket::{Activity, Watched};
+use super::{Api, Limits, PeerCertificate, RequestId, Server};
+use crate::observe::at_level;
+
+impl Server {
+    /// Serves a connection to its end.
+    pub(super) async fn handle(&self, stream: TcpStream, peer: SocketAddr) {
+        // Small replies must not wait for the peer's delayed acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let activity = Arc::new(Activity::new());
+        let Ok(permit) = self.handshakes.acquire().await else { return };
+        let handshake = self.acceptor.accept(Watched::new(stream, Arc::clone(&activity)));
+        let tls = match timeout(self.limits.handshake_time, handshake).await {
+            Ok(Ok(tls)) => tls,
+            Ok(Err(error)) => return self.failed(peer, "TLS handshake", &error),
+            Err(_) => return self.failed(peer, "TLS handshake", &"timed out"),
+        };
+        drop(permit);
+        let session = tls.get_ref().1;
+        let certificate = session
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .map(|leaf| PeerCertificate(leaf.clone().into_owned()));
+        let http2 = session.alpn_protocol() == Some(b"h2");
+        let requests = Requests {
+            api: self.api.clone(),
+            certificate,
+            activity: Arc::clone(&activity),
+            body_pause: self.limits.body_pause,
+        };
+        let result = if http2 {
+            let connection = http2_builder(&self.limits).serve_connection(TokioIo::new(tls), requests);
+            self.watch(connection, &activity).await
+        } else {
+            let connection = http1_builder(&self.limits).serve_connection(TokioIo::new(tls), requests);
+            self.watch(connection, &activity).await
+        };
+        if let Err(error) = result {
+            self.failed(peer, "connection", &error);
+        }
+    }
+
+    /// Drives a connection, closes it when it idles or the server stops, and gives up on peers that then do not
+    /// read.
+    async fn watch(&self, connection: impl Graceful, activity: &Activity) -> Result<(), hyper::Error> {
+        let mut connection = pin!(connection);
+        let mut stop = self.stop.clone();
+        let opened = Instant::now();
+        let mut give_up_at = None;
+        loop {
+            let wake = give_up_at.unwrap_or_else(|| {
+                let idle = activity.quiet_since() + self.limits.idle_time;
+                if activity.requests() == 0 { idle.min(opened + self.limits.header_time) } else { idle }
+            });
+            tokio::select! {
+                result = connection.as_mut() => return result,
+                _ = stop.wait_for(|stopping| *stopping), if give_up_at.is_none() => {
+                    connection.as_mut().graceful_shutdown();
+                    give_up_at = Some(Instant::now() + self.limits.drain_time);
+                }
+                () = sleep_until(wake.into()) => {
+                    if give_up_at.is_some() {
+                        return Ok(());
+                    }
+                    let now = Instant::now();
+                    let silent = activity.requests() == 0 && now >= opened + self.limits.header_time;
+                    if silent || now >= activity.quiet_since() + self.limits.idle_time {
+                        connection.as_mut().graceful_shutdown();
+                        give_up_at = Some(now + self.limits.header_time);
+                    }
+                }
+            }
+        }
+    }
+
+    fn failed(&self, peer: SocketAddr, what: &'static str, error: &dyn std::fmt::Display) {
+        at_level!(self.api.error_level, api = self.api.name, %peer, %error, "{what} failed");
+    }
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_buf_size(64 << 10)
+        .max_headers(100)
+        .half_close(false);
+    builder
+}
+
+fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(16 << 10)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(128)
+        .initial_stream_window_size(128 << 10)
+        .initial_connection_window_size(128 << 10)
+        .max_frame_size(16 << 10)
+        .max_send_buf_size(64 << 10);
+    builder
+}
+
+/// A connection that can be told to finish what runs and take nothing new.
+trait Graceful: Future<Output = Result<(), hyper::Error>> {
+    fn graceful_shutdown(self: Pin<&mut Self>);
+}
+
+type Io = TokioIo<tokio_rustls::server::TlsStream<Watched<TcpStream>>>;
+
+impl Graceful for http1::Connection<Io, Requests> {
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl Graceful for http2::Connection<Io, Requests, TokioExecutor> {
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// The requests of one connection.
+struct Requests {
+    api: Api,
+    certificate: Option<PeerCertificate>,
+    activity: Arc<Activity>,
+    body_pause: Duration,
+}
+
+impl Service<http::Request<Incoming>> for Requests {
+    type Response = axum::response::Response;
+    type Error = std::convert::Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        let running = self.activity.request_started();
+        let id = next_request_id();
+        let mut request = request.map(|body| TimedBody::new(body, self.body_pause));
+        request.extensions_mut().insert(id);
+        if let Some(certificate) = &self.certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
+        let (name, level, on_panic) = (self.api.name, self.api.error_level, self.api.on_panic);
+        let method = request.method().clone();
+        let path: String = request.uri().path().chars().take(200).collect();
+        let mut router = self.api.router.clone();
+        let span = tracing::info_span!("request", request = format_args!("{:016x}", id.0));
+        let answer = async move {
+            let started = Instant::now();
+            let handled = CatchPanic::new(poll_router(&mut router, request)).await;
+            let response = handled.unwrap_or_else(|| {
+                tracing::error!("a handler panicked; the request is answered with an error");
+                on_panic()
+            });
+            let microseconds = started.elapsed().as_micros();
+            let status = response.status().as_u16();
+            let grpc = response.headers().get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("0");
+            if status < 400 && grpc == "0" {
+                tracing::debug!(api = name, %method, path, status, microseconds, "request served");
+            } else {
+                at_level!(level, api = name, %method, path, status, grpc, microseconds, "request refused");
+            }
+            drop(running);
+            Ok(response)
+        };
+        Box::pin(answer.instrument(span))
+    }
+}
+
+async fn poll_router(router: &mut axum::Router, request: http::Request<TimedBody>) -> axum::response::Response {
+    std::future::poll_fn(|context: &mut Context<'_>| -> Poll<()> {
+        let ready: Poll<Result<(), std::convert::Infallible>> =
+            tower::Service::<http::Request<TimedBody>>::poll_ready(router, context);
+        ready.map(|_| ())
+    })
+    .await;
+    match router.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// Numbers that differ between runs and follow each other within one.
+fn next_request_id() -> RequestId {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    static START: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    let start = *START.get_or_init(|| {
+        let mut random = [0; 4];
+        // Only a help for readers of the log: without randomness the numbers begin at 0.
+        let _ = aws_lc_rs::rand::fill(&mut random);
+        u64::from(u32::from_le_bytes(random)) << 32
+    });
+    RequestId(start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)))
+}
