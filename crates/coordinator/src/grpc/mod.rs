@@ -1,0 +1,3 @@
+//! The gRPC services.
+
+pub mod marble;

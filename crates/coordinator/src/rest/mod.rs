@@ -1,0 +1,68 @@
+//! The client API (`spec/05`): HTTPS, JSend, versions 1 and 2.
+//!
+//! One file per resource. The versions differ in the shape of their replies and in their codes ([`reply`]), never
+//! in what happens. Handlers translate; rules are in `marblerun_core`.
+
+mod body;
+mod manifest;
+mod quote;
+mod recover;
+pub mod reply;
+mod status;
+mod update;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use marblerun_wire::rest::path;
+
+use crate::config::LogLevel;
+use crate::listen::Api;
+use crate::service::Service;
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Rest {
+    service: Service,
+    bodies: Arc<body::Bodies>,
+    manifest_replies: Arc<manifest::Replies>,
+}
+
+/// The client API of a Coordinator.
+pub fn api(service: Service, error_level: LogLevel) -> Api {
+    let rest = Rest {
+        service,
+        bodies: Arc::new(body::Bodies::new()),
+        manifest_replies: Arc::new(manifest::Replies::default()),
+    };
+    let router = Router::new()
+        .route(path::V1_STATUS, get(status::v1))
+        .route(path::V2_STATUS, get(status::v2))
+        .route(path::V1_QUOTE, get(quote::v1))
+        .route(path::V2_QUOTE, get(quote::v2))
+        .route(path::V1_MANIFEST, get(manifest::get_v1).on(MethodFilter::POST, manifest::post_v1))
+        .route(path::V2_MANIFEST, get(manifest::get_v2).on(MethodFilter::POST, manifest::post_v2))
+        .route(path::V1_UPDATE, get(update::get_v1))
+        .route(path::V2_UPDATE, get(update::get_v2))
+        .route(path::V1_RECOVER, post(recover::post_v1))
+        .fallback(not_allowed)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(rest);
+    Api { name: "client", router, on_panic: reply::after_panic, error_level }
+}
+
+/// `GET` alone: axum would answer `HEAD` with the same handler.
+fn get<H: Handler<T, Rest>, T: 'static>(handler: H) -> MethodRouter<Rest> {
+    on(MethodFilter::GET, handler).on(MethodFilter::HEAD, not_allowed)
+}
+
+fn post<H: Handler<T, Rest>, T: 'static>(handler: H) -> MethodRouter<Rest> {
+    on(MethodFilter::POST, handler)
+}
+
+/// Unknown paths too: clients take 405 as the sign to try the other version.
+async fn not_allowed() -> axum::response::Response {
+    reply::not_allowed()
+}

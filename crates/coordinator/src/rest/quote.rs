@@ -1,0 +1,60 @@
+//! `GET quote[?nonce=…]`: the Coordinator's certificates, and evidence for them.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::Uri;
+use marblerun_core::flow::inspect;
+use marblerun_wire::rest::{decode_nonce, v1, v2};
+
+use super::reply::{self, Version};
+use super::{Rest, body};
+
+pub(super) async fn v1(State(rest): State<Rest>, uri: Uri) -> Response {
+    answer(&rest, &uri, Version::V1)
+}
+
+pub(super) async fn v2(State(rest): State<Rest>, uri: Uri) -> Response {
+    answer(&rest, &uri, Version::V2)
+}
+
+fn answer(rest: &Rest, uri: &Uri, version: Version) -> Response {
+    if let Err(reason) = nonce(uri) {
+        return reply::bad_request(version, reason);
+    }
+    let cert = inspect::certificate_chain(&rest.service.snapshot());
+    // A simulated TEE has no evidence to show; without simulation this version does not start.
+    match version {
+        Version::V1 => reply::success(v1::Quote { cert, quote: None }),
+        Version::V2 => reply::success(v2::Quote { cert, quote: None }),
+    }
+}
+
+/// The nonce that evidence shall cover: base64url, with or without padding; empty when there is none.
+fn nonce(uri: &Uri) -> Result<Vec<u8>, String> {
+    let parameters = body::query(uri).map_err(|error| format!("invalid query: {error}"))?;
+    match parameters.iter().find(|(name, _)| name == "nonce") {
+        None => Ok(Vec::new()),
+        Some((_, text)) => {
+            decode_nonce(text).map_err(|error| format!("invalid query: bad nonce format: {error}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonces_may_be_padded() {
+        let nonce = |query: &str| nonce(&format!("/quote{query}").parse().unwrap());
+        assert_eq!(nonce(""), Ok(vec![]));
+        assert_eq!(nonce("?nonce="), Ok(vec![]));
+        assert_eq!(nonce("?nonce=bm9uY2U="), Ok(b"nonce".to_vec()));
+        assert_eq!(nonce("?x=1&nonce=bm9uY2U"), Ok(b"nonce".to_vec()));
+        assert_eq!(nonce("?nonce=bm9uY2U%3D"), Ok(b"nonce".to_vec()));
+        assert_eq!(nonce("?nonce=-_8"), Ok(vec![0xfb, 0xff]));
+        for bad in ["?nonce=!!", "?nonce=a", "?nonce=+_8"] {
+            assert!(nonce(bad).unwrap_err().starts_with("invalid query: bad nonce format"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Replies, and the one table of codes.
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use marblerun_core::refusal::{Refusal, RefusalKind};
+use marblerun_wire::rest::{Reply, to_body};
+use serde::Serialize;
+
+/// Version of the client API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// Paths without prefix.
+    V1,
+    /// Paths below `/api/v2`.
+    V2,
+}
+
+/// Whether version 1 answers a refusal with 400 where version 2 answers 500 (`spec/05`, "v1").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedAs {
+    /// `POST manifest`, `POST update`, `GET secrets`, `POST secrets`.
+    BadRequestInV1,
+    /// Everything else.
+    ServerError,
+}
+
+/// The code of a refusal. The only place where kinds become codes.
+fn code(version: Version, refused_as: RefusedAs, kind: RefusalKind) -> StatusCode {
+    match kind {
+        RefusalKind::NotFound => StatusCode::NOT_FOUND,
+        RefusalKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        RefusalKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        RefusalKind::WrongPhase | RefusalKind::Invalid | RefusalKind::Denied | RefusalKind::Conflict => {
+            match (version, refused_as) {
+                (Version::V1, RefusedAs::BadRequestInV1) => StatusCode::BAD_REQUEST,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            }
+        }
+    }
+}
+
+/// 200 with data.
+pub fn success<T: Serialize>(data: T) -> Response {
+    send(StatusCode::OK, &Reply::success(data))
+}
+
+/// 200 with a body made before.
+pub fn success_body(body: Bytes) -> Response {
+    with_body(StatusCode::OK, body)
+}
+
+/// A refusal by a rule. What only the log may know goes there.
+pub fn refusal(version: Version, refused_as: RefusedAs, refusal: &Refusal) -> Response {
+    match refusal.kind() {
+        RefusalKind::Internal => {
+            tracing::error!(message = refusal.message(), detail = refusal.detail(), "internal error");
+        }
+        kind => tracing::debug!(?kind, reason = refusal.message(), detail = refusal.detail(), "refused"),
+    }
+    error(code(version, refused_as, refusal.kind()), refusal.message())
+}
+
+/// An error with a message of ours.
+pub fn error(code: StatusCode, message: impl Into<String>) -> Response {
+    send(code, &Reply::error(message))
+}
+
+/// A request that cannot be read: 400, `fail` in version 2, which version 1 does not know.
+pub fn bad_request(version: Version, message: impl Into<String>) -> Response {
+    match version {
+        Version::V1 => error(StatusCode::BAD_REQUEST, message),
+        Version::V2 => send(StatusCode::BAD_REQUEST, &Reply::fail((), message)),
+    }
+}
+
+/// A path or method there is not: 405 without a message.
+pub fn not_allowed() -> Response {
+    error(StatusCode::METHOD_NOT_ALLOWED, "")
+}
+
+/// What a request gets whose handler panicked.
+pub fn after_panic() -> Response {
+    error(StatusCode::INTERNAL_SERVER_ERROR, "internal error, see the Coordinator's log")
+}
+
+fn send<T: Serialize>(code: StatusCode, reply: &Reply<T>) -> Response {
+    match to_body(reply) {
+        Ok(body) => with_body(code, body.into()),
+        Err(error) => {
+            tracing::error!(%error, "a reply could not be written as JSON");
+            const FALLBACK: &[u8] = b"{\"status\":\"error\",\"data\":null,\"message\":\"internal error\"}\n";
+            with_body(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(FALLBACK))
+        }
+    }
+}
+
+fn with_body(code: StatusCode, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = code;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_those_of_the_contract() {
+        use RefusalKind::*;
+        let codes = |version, refused_as| {
+            [WrongPhase, Invalid, Denied, NotFound, Conflict, TooLarge, Unavailable, Internal]
+                .map(|kind| code(version, refused_as, kind).as_u16())
+        };
+        let v2 = [500, 500, 500, 404, 500, 413, 503, 500];
+        assert_eq!(codes(Version::V2, RefusedAs::ServerError), v2);
+        assert_eq!(codes(Version::V2, RefusedAs::BadRequestInV1), v2);
+        assert_eq!(codes(Version::V1, RefusedAs::ServerError), v2);
+        assert_eq!(codes(Version::V1, RefusedAs::BadRequestInV1), [400, 400, 400, 404, 400, 413, 503, 500]);
+    }
+}
