@@ -12,9 +12,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use marblerun_attestation::SimulationMode;
+use marblerun_core::pki::host_name::HostName;
+use marblerun_core::pki::suite::CryptoSuite;
 use zeroize::Zeroizing;
 
-pub use value::{DnsName, ListenAddress, LogFormat, LogLevel};
+pub use value::{ListenAddress, LogFormat, LogLevel};
 
 use settings::{CommandLine, Sources};
 
@@ -27,7 +29,7 @@ pub struct Config {
     /// Where metrics are served; `None`: nowhere.
     pub prometheus_address: Option<ListenAddress>,
     /// Names and addresses of the certificates made for a new deployment, besides the loopback addresses.
-    pub dns_names: Vec<DnsName>,
+    pub dns_names: Vec<HostName>,
     /// The directory of the sealed state.
     pub seal_directory: PathBuf,
     /// The manifest to set when the Coordinator starts and is ready to accept one.
@@ -39,7 +41,7 @@ pub struct Config {
     /// Present: this run simulates a TEE and protects nothing.
     pub simulation: Option<Simulation>,
     /// The suite of a state made by this run.
-    pub suite: Suite,
+    pub suite: CryptoSuite,
     /// Bytes a manifest may have.
     pub limit_manifest: usize,
     /// Entries a section of a manifest may have.
@@ -73,8 +75,6 @@ pub struct Simulation {
     /// Admit nothing unverified: evidence of the software TEE is verified against its root.
     pub strict: bool,
 }
-
-pub use marblerun_core::pki::Suite;
 
 /// Settings of sealing with an Azure HSM (`spec/01`, "Config").
 #[derive(Default)]
@@ -187,7 +187,7 @@ fn check(
         mesh_address: read.or("mesh-addr", ListenAddress::all_interfaces(2001), value::ADDRESS, ListenAddress::parse)?,
         client_address: read.or("client-addr", ListenAddress::all_interfaces(4433), value::ADDRESS, ListenAddress::parse)?,
         prometheus_address: read.optional("prometheus-addr", value::ADDRESS, ListenAddress::parse)?,
-        dns_names: read.or("dns-names", vec![DnsName::localhost()], value::DNS_NAMES, value::dns_names)?,
+        dns_names: read.or("dns-names", vec![HostName::Dns("localhost".to_owned())], value::DNS_NAMES, value::dns_names)?,
         seal_directory: path_in(
             base.as_deref(),
             read.text("seal-dir").unwrap_or_else(|| "marblerun-coordinator-data".to_owned()),
@@ -206,7 +206,7 @@ fn check(
             directives: environment.get("RUST_LOG").filter(|text| !text.is_empty()).cloned(),
         },
         simulation: Some(simulation),
-        suite: read.or("crypto-suite", Suite::P256Aes128, value::SUITE, value::suite)?,
+        suite: read.or("crypto-suite", CryptoSuite::default(), value::SUITE, |name| CryptoSuite::parse(name).ok())?,
         limit_manifest: read.or("limit-manifest", 32 << 20, value::LIMIT_MANIFEST, value::limit_manifest)?,
         limit_entries: read.or("limit-entries", 200_000, value::LIMIT_ENTRIES, value::limit_entries)?,
         fresh: command_line.fresh,

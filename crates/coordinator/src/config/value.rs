@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::Suite;
+use marblerun_core::pki::host_name::HostName;
 
 pub(super) const SWITCH: &str = "1 (on) or 0 (off)";
 pub(super) const ADDRESS: &str = "host:port, where the host may be empty (all interfaces), a name or an IP address";
@@ -52,30 +52,14 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// A DNS name or an IP address for the certificates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DnsName(String);
-
-impl DnsName {
-    /// `localhost`
-    pub fn localhost() -> Self {
-        Self("localhost".to_owned())
-    }
-
-    /// The name as configured.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 /// Blanks around entries and empty entries are dropped.
-pub(super) fn dns_names(text: &str) -> Option<Vec<DnsName>> {
+pub(super) fn dns_names(text: &str) -> Option<Vec<HostName>> {
     text.split(',')
         .map(str::trim)
         .filter(|name| !name.is_empty())
         .map(|name| {
             let host = name.strip_prefix("*.").unwrap_or(name);
-            (name.parse::<IpAddr>().is_ok() || is_dns_name(host)).then(|| DnsName(name.to_owned()))
+            (name.parse::<IpAddr>().is_ok() || is_dns_name(host)).then(|| HostName::parse(name).ok())?
         })
         .collect()
 }
@@ -143,14 +127,6 @@ pub(super) fn switch(text: &str) -> Option<bool> {
     }
 }
 
-pub(super) fn suite(text: &str) -> Option<Suite> {
-    match text {
-        "p256-aes128" => Some(Suite::P256Aes128),
-        "p384-aes256" => Some(Suite::P384Aes256),
-        _ => None,
-    }
-}
-
 pub(super) fn limit_manifest(text: &str) -> Option<usize> {
     text.parse().ok().filter(|bytes| (1..=1 << 30).contains(bytes))
 }
@@ -177,7 +153,7 @@ mod tests {
 
     #[test]
     fn names_are_trimmed_and_checked() {
-        let names = |text| dns_names(text).map(|list| list.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>());
+        let names = |text| dns_names(text).map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>());
         assert_eq!(names(" a.example ,, 10.0.0.1,::1, *.b "), Some(vec!["a.example".into(), "10.0.0.1".into(), "::1".into(), "*.b".into()]));
         assert_eq!(names(" , "), Some(vec![]));
         for bad in ["a b", "a..b", "ä", "a/b", "*"] {

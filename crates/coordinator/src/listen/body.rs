@@ -29,22 +29,22 @@ pub enum BodyError {
 pub struct TimedBody {
     inner: Incoming,
     pause: Duration,
-    started: Option<Instant>,
     received: u64,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// How long the peer kept us waiting so far; what we spend ourselves does not count.
+    waited: Duration,
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl TimedBody {
     /// A body that may pause for as long as `pause`.
     pub fn new(inner: Incoming, pause: Duration) -> Self {
-        Self { inner, pause, started: None, received: 0, timer: None }
+        Self { inner, pause, received: 0, waited: Duration::ZERO, waiting: None }
     }
 
-    fn deadline(&mut self) -> Instant {
-        let now = Instant::now();
-        let started = *self.started.get_or_insert(now);
+    /// How long the next piece may take.
+    fn patience(&self) -> Duration {
         let whole = BASE_TIME + Duration::from_secs(self.received / BYTES_PER_SECOND);
-        (now + self.pause).min(started + whole)
+        self.pause.min(whole.saturating_sub(self.waited))
     }
 }
 
@@ -58,20 +58,20 @@ impl Body for TimedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
-            this.timer = None;
+            if let Some((since, _)) = this.waiting.take() {
+                this.waited += since.elapsed();
+            }
             if let Some(Ok(data)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
                 this.received += data.map_or(0, |data| data.len() as u64);
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
         }
-        if this.timer.is_none() {
-            let deadline = this.deadline();
-            this.timer = Some(Box::pin(sleep_until(deadline)));
-        }
-        match this.timer.as_mut().map(|timer| timer.as_mut().poll(context)) {
-            Some(Poll::Ready(())) => Poll::Ready(Some(Err(BodyError::TooSlow))),
-            _ => Poll::Pending,
-        }
+        let patience = this.patience();
+        let (_, timer) = this.waiting.get_or_insert_with(|| {
+            let now = Instant::now();
+            (now, Box::pin(sleep_until(now + patience)))
+        });
+        timer.as_mut().poll(context).map(|()| Some(Err(BodyError::TooSlow)))
     }
 
     fn is_end_stream(&self) -> bool {

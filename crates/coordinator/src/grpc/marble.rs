@@ -1,0 +1,171 @@
+//! The Marble API (`spec/04`): service `rpc.Marble`, one method.
+
+use marblerun_core::flow::activate;
+use marblerun_core::refusal::{Refusal, RefusalKind};
+use marblerun_wire::marble::{
+    ActivationReq, ActivationResp, Marble, MarbleServer, Parameters, REPLY_LIMIT, REQUEST_LIMIT,
+};
+use tonic::service::Routes;
+use tonic::{Code, Request, Response, Status};
+use zeroize::Zeroizing;
+
+use crate::admission::admit;
+use crate::config::{LogLevel, Simulation};
+use crate::listen::{Api, PeerCertificate};
+use crate::service::{ActivationRequest, Service};
+
+/// Bytes of a refusal that are sent: it travels in a header, and HTTP/2 peers limit those.
+const LONGEST_MESSAGE: usize = 4 << 10;
+
+/// The Marble API of a Coordinator.
+pub fn api(service: Service, simulation: Simulation, error_level: LogLevel) -> Api {
+    let server = MarbleServer::new(MarbleApi { service, simulation })
+        .max_decoding_message_size(REQUEST_LIMIT)
+        .max_encoding_message_size(REPLY_LIMIT);
+    let router = Routes::new(server).prepare().into_axum_router();
+    Api { name: "marble", router, on_panic: after_panic, error_level }
+}
+
+struct MarbleApi {
+    service: Service,
+    simulation: Simulation,
+}
+
+#[tonic::async_trait]
+impl Marble for MarbleApi {
+    async fn activate(&self, request: Request<ActivationReq>) -> Result<Response<ActivationResp>, Status> {
+        // Phase and type cost nothing to check; evidence does.
+        activate::examine(&self.service.snapshot(), &request.get_ref().marble_type).map_err(status)?;
+        let certificate = request.extensions().get::<PeerCertificate>().cloned();
+        let Some(PeerCertificate(certificate)) = certificate else {
+            return Err(Status::unauthenticated("a TLS client certificate is required"));
+        };
+        let ActivationReq { quote, csr, marble_type, uuid } = request.into_inner();
+        let admission = admit(self.simulation, &quote, &certificate);
+        let request = ActivationRequest { marble_type, uuid, csr, admission, fits };
+        let activated = self.service.activate(request).await.map_err(status)?;
+        tracing::info!(marble_type = &*activated.marble_type, uuid = %activated.uuid, "marble activated");
+        let parameters = Some(on_the_wire(&activated.parameters));
+        Ok(Response::new(ActivationResp { parameters }))
+    }
+}
+
+/// The code of a refusal. The only place where kinds become codes.
+fn code(kind: RefusalKind) -> Code {
+    match kind {
+        RefusalKind::WrongPhase => Code::FailedPrecondition,
+        RefusalKind::Invalid => Code::InvalidArgument,
+        RefusalKind::Denied => Code::PermissionDenied,
+        RefusalKind::NotFound => Code::NotFound,
+        RefusalKind::Conflict => Code::Aborted,
+        RefusalKind::Unavailable => Code::Unavailable,
+        RefusalKind::TooLarge | RefusalKind::Internal => Code::Internal,
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
+fn status(refusal: Refusal) -> Status {
+    let kind = refusal.kind();
+    match kind {
+        RefusalKind::Internal => {
+            tracing::error!(message = refusal.message(), detail = refusal.detail(), "activation failed");
+        }
+        _ => tracing::warn!(?kind, reason = refusal.message(), detail = refusal.detail(), "activation refused"),
+    }
+    Status::new(code(kind), shortened(refusal.message()))
+}
+
+fn shortened(message: &str) -> String {
+    match message.char_indices().find(|(at, character)| at + character.len_utf8() > LONGEST_MESSAGE) {
+        None => message.to_owned(),
+        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
+    }
+}
+
+fn after_panic() -> axum::response::Response {
+    Status::internal("internal error, see the Coordinator's log").into_http()
+}
+
+fn on_the_wire(parameters: &activate::Parameters) -> Parameters {
+    let mut message = Parameters::default();
+    message.files = parameters.files.iter().map(|(path, content)| (path.to_string(), content.to_vec())).collect();
+    message.env = parameters.env.iter().map(|(name, value)| (name.to_string(), value.to_vec())).collect();
+    message.argv.clone_from(&parameters.argv);
+    message
+}
+
+/// Refuses a reply that existing marbles would not take (`spec/04`, step 6), before anything is spent for it.
+fn fits(parameters: &activate::Parameters) -> Result<(), Refusal> {
+    let size = encoded_size(parameters);
+    if size <= REPLY_LIMIT {
+        return Ok(());
+    }
+    let message = format!("the reply has {size} bytes, more than the {REPLY_LIMIT} that marbles accept");
+    Err(Refusal::new(RefusalKind::TooLarge, message))
+}
+
+/// Length of the encoded [`ActivationResp`], without making it: every field here has a number below 16, so its
+/// tag takes one byte, and empty strings and bytes are left out of map entries.
+fn encoded_size(parameters: &activate::Parameters) -> usize {
+    let field = |length: usize| 1 + length_of_varint(length) + length;
+    let optional = |length: usize| if length == 0 { 0 } else { field(length) };
+    let entry = |name: &str, value: &Zeroizing<Vec<u8>>| field(optional(name.len()) + optional(value.len()));
+    let entries = parameters.files.iter().chain(&parameters.env).map(|(name, value)| entry(name, value));
+    let arguments = parameters.argv.iter().map(|argument| field(argument.len()));
+    field(entries.chain(arguments).sum())
+}
+
+fn length_of_varint(value: usize) -> usize {
+    let bits = usize::BITS - (value | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+
+    fn parameters(content: usize) -> activate::Parameters {
+        let bytes = |length: usize| Zeroizing::new(vec![b'x'; length]);
+        activate::Parameters {
+            files: [("/a".into(), bytes(content)), ("/empty".into(), bytes(0))].into(),
+            env: [("NAME".into(), bytes(127)), ("OTHER".into(), bytes(128))].into(),
+            argv: vec!["./a".to_owned(), String::new()],
+        }
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_encoded_reply() {
+        for content in [0, 1, 100, 120, 127, 128, 16_000, 16_383, 16_384, 3_000_000] {
+            let parameters = parameters(content);
+            let message = ActivationResp { parameters: Some(on_the_wire(&parameters)) };
+            assert_eq!(encoded_size(&parameters), message.encoded_len(), "{content}");
+        }
+    }
+
+    #[test]
+    fn too_large_a_reply_is_refused_by_its_size() {
+        assert!(fits(&parameters(REPLY_LIMIT - 400)).is_ok());
+        let refusal = fits(&parameters(REPLY_LIMIT)).unwrap_err();
+        assert_eq!(code(refusal.kind()), Code::Internal);
+        assert!(refusal.message().contains("4194304"), "{refusal}");
+    }
+
+    #[test]
+    fn codes_are_those_of_the_contract() {
+        use RefusalKind::*;
+        let kinds = [WrongPhase, Invalid, Denied, NotFound, Conflict, TooLarge, Unavailable, Internal];
+        assert_eq!(
+            kinds.map(|kind| code(kind) as i32),
+            [9, 3, 7, 5, 10, 13, 14, 13],
+            "FAILED_PRECONDITION, INVALID_ARGUMENT, PERMISSION_DENIED, NOT_FOUND, ABORTED, INTERNAL, UNAVAILABLE, INTERNAL"
+        );
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        assert_eq!(shortened("ok"), "ok");
+        let cut = shortened(&"ä".repeat(LONGEST_MESSAGE));
+        assert!(cut.len() <= LONGEST_MESSAGE + '…'.len_utf8() && cut.ends_with("ä…"));
+    }
+}
