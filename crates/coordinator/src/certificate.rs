@@ -49,7 +49,9 @@ fn element(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
         0x81..=0x83 => {
             let count = usize::from(first & 0x0f);
             let digits = rest.get(..count)?;
-            let length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));
+            let length = digits
+                .iter()
+                .fold(0, |length, digit| length << 8 | usize::from(*digit));
             let shortest = if count == 1 { 0x80 } else { 1 << (8 * (count - 1)) };
             if length < shortest {
                 return None;
@@ -59,7 +61,14 @@ fn element(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
         _ => return None,
     };
     let (whole, rest) = bytes.split_at_checked(header.checked_add(length)?)?;
-    Some((Element { tag, content: whole.get(header..)?, whole }, rest))
+    Some((
+        Element {
+            tag,
+            content: whole.get(header..)?,
+            whole,
+        },
+        rest,
+    ))
 }
 
 #[cfg(test)]
@@ -68,8 +77,14 @@ mod tests {
 
     fn certificate() -> (Vec<u8>, Vec<u8>) {
         let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap().self_signed(&key).unwrap();
-        (certificate.der().to_vec(), rcgen::PublicKeyData::subject_public_key_info(&key))
+        let certificate = rcgen::CertificateParams::new(vec!["a.example".to_owned()])
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
+        (
+            certificate.der().to_vec(),
+            rcgen::PublicKeyData::subject_public_key_info(&key),
+        )
     }
 
     #[test]
@@ -81,9 +96,19 @@ mod tests {
         let (outer, _) = element(&der).unwrap();
         let (signed, _) = element(outer.content).unwrap();
         let after_version = element(signed.content).unwrap().1;
-        let key_end = after_version.windows(key.len()).position(|window| window == key).unwrap() + key.len();
+        let key_end = after_version
+            .windows(key.len())
+            .position(|window| window == key)
+            .unwrap()
+            + key.len();
         let fields = &after_version[..key_end];
-        let wrap = |content: &[u8]| [&[0x30, 0x82, (content.len() >> 8) as u8, content.len() as u8], content].concat();
+        let wrap = |content: &[u8]| {
+            let length = match content.len() {
+                short @ 0x80..=0xff => vec![0x81, short as u8],
+                long => vec![0x82, (long >> 8) as u8, long as u8],
+            };
+            [&[0x30], length.as_slice(), content].concat()
+        };
         assert_eq!(public_key_info(&wrap(&wrap(fields))), Some(key.as_slice()));
     }
 
@@ -93,9 +118,21 @@ mod tests {
         for end in 0..der.len() {
             assert_eq!(public_key_info(&der[..end]), None, "cut at {end}");
         }
-        assert_eq!(public_key_info(&[der.as_slice(), b"x"].concat()), None, "bytes behind the certificate");
+        assert_eq!(
+            public_key_info(&[der.as_slice(), b"x"].concat()),
+            None,
+            "bytes behind the certificate"
+        );
         assert_eq!(public_key_info(&[0x30, 0x80, 0, 0]), None, "indefinite length");
-        assert_eq!(public_key_info(&[0x30, 0x81, 0x02, 0x30, 0x00]), None, "length not in its shortest form");
-        assert_eq!(public_key_info(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None, "absurd length");
+        assert_eq!(
+            public_key_info(&[0x30, 0x81, 0x02, 0x30, 0x00]),
+            None,
+            "length not in its shortest form"
+        );
+        assert_eq!(
+            public_key_info(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]),
+            None,
+            "absurd length"
+        );
     }
 }

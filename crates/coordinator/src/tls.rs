@@ -16,7 +16,9 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, UnixTime};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, UnixTime,
+};
 
 use crate::certificate::public_key_info;
 
@@ -80,7 +82,10 @@ fn configure(
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(Resolver { identity, ready: ArcSwapOption::empty() }));
+        .with_cert_resolver(Arc::new(Resolver {
+            identity,
+            ready: ArcSwapOption::empty(),
+        }));
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -102,12 +107,20 @@ struct Ready {
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let identity = self.identity.current();
-        if let Some(ready) = self.ready.load().as_ref().filter(|ready| ready.certificate == identity.certificate) {
+        if let Some(ready) = self
+            .ready
+            .load()
+            .as_ref()
+            .filter(|ready| ready.certificate == identity.certificate)
+        {
             return Some(Arc::clone(&ready.certified));
         }
         match certify(&identity) {
             Ok(certified) => {
-                let ready = Ready { certificate: identity.certificate, certified: Arc::clone(&certified) };
+                let ready = Ready {
+                    certificate: identity.certificate,
+                    certified: Arc::clone(&certified),
+                };
                 self.ready.store(Some(Arc::new(ready)));
                 Some(certified)
             }

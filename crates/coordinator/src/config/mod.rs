@@ -38,8 +38,8 @@ pub struct Config {
     pub development: bool,
     /// How and what to log.
     pub logging: Logging,
-    /// Present: this run simulates a TEE and protects nothing.
-    pub simulation: Option<Simulation>,
+    /// Proof that a simulated TEE was asked for: this run protects nothing.
+    pub simulation: SimulationMode,
     /// The suite of a state made by this run.
     pub suite: CryptoSuite,
     /// Bytes a manifest may have.
@@ -65,15 +65,6 @@ pub struct Logging {
     pub http_errors: LogLevel,
     /// `RUST_LOG`: directives that replace the level, for debugging.
     pub directives: Option<String>,
-}
-
-/// A simulated TEE.
-#[derive(Clone, Copy)]
-pub struct Simulation {
-    /// Needed wherever a check is skipped or a root made for tests is trusted.
-    pub mode: SimulationMode,
-    /// Admit nothing unverified: evidence of the software TEE is verified against its root.
-    pub strict: bool,
 }
 
 /// Settings of sealing with an Azure HSM (`spec/01`, "Config").
@@ -168,7 +159,11 @@ pub fn load(
         Err(error) => return Ok(Request::Print(error.to_string())),
     };
     let sources = Sources::new(&command_line, environment)?;
-    Ok(Request::Run(Box::new(check(&command_line, &sources, environment)?)))
+    Ok(Request::Run(Box::new(check(
+        &command_line,
+        &sources,
+        environment,
+    )?)))
 }
 
 fn check(
@@ -184,31 +179,73 @@ fn check(
     let development = read.switch("dev-mode")?;
     let base = read.text("cwd").map(PathBuf::from);
     Ok(Config {
-        mesh_address: read.or("mesh-addr", ListenAddress::all_interfaces(2001), value::ADDRESS, ListenAddress::parse)?,
-        client_address: read.or("client-addr", ListenAddress::all_interfaces(4433), value::ADDRESS, ListenAddress::parse)?,
+        mesh_address: read.or(
+            "mesh-addr",
+            ListenAddress::all_interfaces(2001),
+            value::ADDRESS,
+            ListenAddress::parse,
+        )?,
+        client_address: read.or(
+            "client-addr",
+            ListenAddress::all_interfaces(4433),
+            value::ADDRESS,
+            ListenAddress::parse,
+        )?,
         prometheus_address: read.optional("prometheus-addr", value::ADDRESS, ListenAddress::parse)?,
-        dns_names: read.or("dns-names", vec![HostName::Dns("localhost".to_owned())], value::DNS_NAMES, value::dns_names)?,
+        dns_names: read.or(
+            "dns-names",
+            vec![HostName::Dns("localhost".to_owned())],
+            value::DNS_NAMES,
+            value::dns_names,
+        )?,
         seal_directory: path_in(
             base.as_deref(),
-            read.text("seal-dir").unwrap_or_else(|| "marblerun-coordinator-data".to_owned()),
+            read.text("seal-dir")
+                .unwrap_or_else(|| "marblerun-coordinator-data".to_owned()),
         ),
-        startup_manifest: read.text("startup-manifest").map(|path| path_in(base.as_deref(), path)),
+        startup_manifest: read
+            .text("startup-manifest")
+            .map(|path| path_in(base.as_deref(), path)),
         development,
         logging: Logging {
             format: read.or(
                 "log-format",
-                if development { LogFormat::Text } else { LogFormat::Json },
+                if development {
+                    LogFormat::Text
+                } else {
+                    LogFormat::Json
+                },
                 value::LOG_FORMAT,
                 LogFormat::parse,
             )?,
             debug: read.switch("debug-logging")?,
-            http_errors: read.or("http-error-log-level", LogLevel::Error, value::LOG_LEVEL, LogLevel::parse)?,
-            directives: environment.get("RUST_LOG").filter(|text| !text.is_empty()).cloned(),
+            http_errors: read.or(
+                "http-error-log-level",
+                LogLevel::Error,
+                value::LOG_LEVEL,
+                LogLevel::parse,
+            )?,
+            directives: environment
+                .get("RUST_LOG")
+                .filter(|text| !text.is_empty())
+                .cloned(),
         },
-        simulation: Some(simulation),
-        suite: read.or("crypto-suite", CryptoSuite::default(), value::SUITE, |name| CryptoSuite::parse(name).ok())?,
-        limit_manifest: read.or("limit-manifest", 32 << 20, value::LIMIT_MANIFEST, value::limit_manifest)?,
-        limit_entries: read.or("limit-entries", 200_000, value::LIMIT_ENTRIES, value::limit_entries)?,
+        simulation,
+        suite: read.or("crypto-suite", CryptoSuite::default(), value::SUITE, |name| {
+            CryptoSuite::parse(name).ok()
+        })?,
+        limit_manifest: read.or(
+            "limit-manifest",
+            32 << 20,
+            value::LIMIT_MANIFEST,
+            value::limit_manifest,
+        )?,
+        limit_entries: read.or(
+            "limit-entries",
+            200_000,
+            value::LIMIT_ENTRIES,
+            value::limit_entries,
+        )?,
         fresh: command_line.fresh,
         ready_file: command_line.ready_file.clone(),
         azure: AzureHsm {
@@ -226,7 +263,7 @@ fn check(
 }
 
 /// Simulation, when it was asked for in so many words.
-fn simulation(read: &Reader<'_>) -> Result<Option<Simulation>, ConfigError> {
+fn simulation(read: &Reader<'_>) -> Result<Option<SimulationMode>, ConfigError> {
     if read.switch("simulation-strict")? {
         return Err(read.unsupported(
             "simulation-strict",
@@ -234,7 +271,7 @@ fn simulation(read: &Reader<'_>) -> Result<Option<Simulation>, ConfigError> {
         ));
     }
     let wanted = read.switch("simulation")?;
-    Ok(wanted.then(|| Simulation { mode: SimulationMode::by_explicit_configuration(), strict: false }))
+    Ok(wanted.then(SimulationMode::by_explicit_configuration))
 }
 
 /// Typed access to the settings.
@@ -242,7 +279,10 @@ struct Reader<'a>(&'a Sources<'a>);
 
 impl Reader<'_> {
     fn text(&self, name: &'static str) -> Option<String> {
-        self.0.get(name).map(|found| found.text).filter(|text| !text.is_empty())
+        self.0
+            .get(name)
+            .map(|found| found.text)
+            .filter(|text| !text.is_empty())
     }
 
     fn optional<T>(
@@ -251,10 +291,16 @@ impl Reader<'_> {
         expected: &'static str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, ConfigError> {
-        let Some(found) = self.0.get(name) else { return Ok(None) };
+        let Some(found) = self.0.get(name) else {
+            return Ok(None);
+        };
         match parse(&found.text) {
             Some(value) => Ok(Some(value)),
-            None => Err(ConfigError::Value { place: found.place, expected, found: shown(&found.text) }),
+            None => Err(ConfigError::Value {
+                place: found.place,
+                expected,
+                found: shown(&found.text),
+            }),
         }
     }
 
@@ -273,7 +319,10 @@ impl Reader<'_> {
     }
 
     fn unsupported(&self, name: &'static str, reason: &'static str) -> ConfigError {
-        let place = self.0.get(name).map_or_else(|| name.to_owned(), |found| found.place);
+        let place = self
+            .0
+            .get(name)
+            .map_or_else(|| name.to_owned(), |found| found.place);
         ConfigError::Unsupported { place, reason }
     }
 }
@@ -299,4 +348,159 @@ fn one_line_of(error: &clap::Error) -> String {
     let text = error.to_string();
     let text = text.split("\n\nUsage").next().unwrap_or_default();
     settings::one_line(text.strip_prefix("error: ").unwrap_or(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn run(flags: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
+        let arguments = ["coordinator"].iter().chain(flags);
+        match load(arguments, &environment(variables)) {
+            Ok(Request::Run(config)) => Ok(*config),
+            Ok(Request::Print(text)) => Err(format!("printed: {text}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn error(flags: &[&str], variables: &[(&str, &str)]) -> String {
+        match run(flags, variables) {
+            Ok(_) => panic!("expected an error"),
+            Err(error) => error,
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let config = run(&["--simulation"], &[]).unwrap();
+        assert_eq!(config.mesh_address.to_string(), ":2001");
+        assert_eq!(config.client_address.to_string(), ":4433");
+        assert_eq!(config.prometheus_address, None);
+        assert_eq!(config.dns_names, [HostName::Dns("localhost".into())]);
+        assert_eq!(config.seal_directory, Path::new("marblerun-coordinator-data"));
+        assert_eq!(config.startup_manifest, None);
+        assert_eq!(config.logging.format, LogFormat::Json);
+        assert_eq!(config.logging.http_errors, LogLevel::Error);
+        assert!(!config.logging.debug && !config.development && !config.fresh);
+        assert_eq!(config.suite, CryptoSuite::P256Aes128);
+        assert_eq!((config.limit_manifest, config.limit_entries), (32 << 20, 200_000));
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("coordinator.toml");
+        std::fs::write(&path, "mesh-addr = \":1\"\nclient-addr = \":2\"\ndns-names = [\"a\", \"b\"]\nsimulation = true\nlimit-entries = 7\n").unwrap();
+        let file = ["--config", path.to_str().unwrap()];
+        let variables = [("EDG_COORDINATOR_MESH_ADDR", ":3"), ("EDG_COORDINATOR_CLIENT_ADDR", "")];
+
+        let config = run(&file, &variables).unwrap();
+        assert_eq!(config.mesh_address.port, 3);
+        assert_eq!(config.client_address.port, 2, "an empty variable counts as not set");
+        assert_eq!(config.dns_names.len(), 2);
+        assert_eq!(config.limit_entries, 7);
+
+        let config = run(&[&file[..], &["--mesh-addr", ":4"]].concat(), &variables).unwrap();
+        assert_eq!(config.mesh_address.port, 4);
+    }
+
+    #[test]
+    fn simulation_is_only_ever_explicit() {
+        let refused = "no TEE is supported by this version: start with --simulation (or OE_SIMULATION=1) to run without protection";
+        for variables in [&[][..], &[("OE_SIMULATION", "")], &[("OE_SIMULATION", "0")]] {
+            assert_eq!(error(&[], variables), refused);
+        }
+        assert_eq!(error(&["--simulation=0"], &[("OE_SIMULATION", "1")]), refused);
+        assert!(run(&[], &[("OE_SIMULATION", "1")]).is_ok());
+        assert!(run(&["--simulation"], &[("OE_SIMULATION", "0")]).is_ok());
+        assert_eq!(error(&[], &[("OE_SIMULATION", "true")]), "OE_SIMULATION: expected 1 (on) or 0 (off), found `true`");
+        assert!(error(&["--simulation-strict"], &[]).starts_with("--simulation-strict: "));
+    }
+
+    #[test]
+    fn bad_values_are_named_with_what_was_expected() {
+        let cases = [
+            ("EDG_COORDINATOR_MESH_ADDR", "2001", value::ADDRESS),
+            ("EDG_COORDINATOR_CLIENT_ADDR", "a:b", value::ADDRESS),
+            ("EDG_COORDINATOR_PROMETHEUS_ADDR", "x", value::ADDRESS),
+            ("EDG_COORDINATOR_DNS_NAMES", "a b", value::DNS_NAMES),
+            ("EDG_COORDINATOR_DEV_MODE", "yes", value::SWITCH),
+            ("EDG_DEBUG_LOGGING", "2", value::SWITCH),
+            ("EDG_HTTP_ERROR_LOG_LEVEL", "trace", value::LOG_LEVEL),
+            ("EDG_LOG_FORMAT", "JSON", value::LOG_FORMAT),
+            ("EDG_DISTRIBUTED_COORDINATOR", "on", value::SWITCH),
+        ];
+        for (variable, bad, expected) in cases {
+            let found = error(&["--simulation"], &[(variable, bad)]);
+            assert_eq!(found, format!("{variable}: expected {expected}, found `{bad}`"));
+        }
+        let found = error(&["--simulation", "--crypto-suite", "rsa\n"], &[]);
+        assert_eq!(found, "--crypto-suite: expected p256-aes128 or p384-aes256, found `rsa\\n`");
+        assert!(error(&["--simulation", "--limit-manifest=0"], &[]).starts_with("--limit-manifest: expected"));
+        assert!(error(&["--simulation", "--limit-entries=x"], &[]).starts_with("--limit-entries: expected"));
+        assert!(error(&["--simulation"], &[("EDG_DISTRIBUTED_COORDINATOR", "1")]).starts_with("EDG_DISTRIBUTED_COORDINATOR: "));
+        let long = "x".repeat(1000);
+        assert!(error(&["--simulation", "--log-format", &long], &[]).len() < 200);
+    }
+
+    #[test]
+    fn unknown_flags_and_keys_are_refused_in_one_line() {
+        let found = error(&["--simulate"], &[]);
+        assert!(found.contains("--simulate") && !found.contains('\n'), "{found}");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.toml");
+        for (text, expected) in [
+            ("mesh_addr = \":1\"", "unknown setting `mesh_addr`"),
+            ("fresh = true", "unknown setting `fresh`"),
+            ("mesh-addr = {}", "`mesh-addr` must be a string, a number, a boolean or a list of strings"),
+            ("mesh-addr = ", "line 1"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let found = error(&["--simulation", "--config", path.to_str().unwrap()], &[]);
+            assert!(found.contains(expected) && found.contains("c.toml") && !found.contains('\n'), "{found}");
+        }
+        assert!(error(&["--config", "/nowhere.toml"], &[]).contains("/nowhere.toml"));
+    }
+
+    #[test]
+    fn paths_start_from_the_given_directory() {
+        let variables = [("EDG_CWD", "/data"), ("EDG_STARTUP_MANIFEST", "m.json")];
+        let config = run(&["--simulation"], &variables).unwrap();
+        assert_eq!(config.seal_directory, Path::new("/data/marblerun-coordinator-data"));
+        assert_eq!(config.startup_manifest.as_deref(), Some(Path::new("/data/m.json")));
+        let config = run(&["--simulation", "--seal-dir", "/elsewhere"], &variables).unwrap();
+        assert_eq!(config.seal_directory, Path::new("/elsewhere"));
+    }
+
+    #[test]
+    fn workload_identity_stands_in_for_our_own_variables() {
+        let standing_in = [("AZURE_CLIENT_ID", "a"), ("AZURE_TENANT_ID", "b"), ("AZURE_CLIENT_SECRET", "no")];
+        let azure = run(&["--simulation"], &standing_in).unwrap().azure;
+        assert_eq!((azure.client_id.as_deref(), azure.tenant_id.as_deref()), (Some("a"), Some("b")));
+        assert!(azure.client_secret.is_none());
+        let both = [("AZURE_CLIENT_ID", "a"), ("EDG_AZURE_CLIENT_ID", "c")];
+        assert_eq!(run(&["--simulation"], &both).unwrap().azure.client_id.as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn development_mode_logs_text_unless_told_otherwise() {
+        let development = ("EDG_COORDINATOR_DEV_MODE", "1");
+        assert_eq!(run(&["--simulation"], &[development]).unwrap().logging.format, LogFormat::Text);
+        let told = [development, ("EDG_LOG_FORMAT", "json")];
+        assert_eq!(run(&["--simulation"], &told).unwrap().logging.format, LogFormat::Json);
+    }
+
+    #[test]
+    fn help_names_every_variable() {
+        let text = error(&["--help"], &[]);
+        assert!(text.starts_with("printed: "));
+        for setting in settings::SETTINGS {
+            assert!(text.contains(&format!("--{}", setting.name)), "{}", setting.name);
+            assert!(setting.variables.iter().take(1).all(|variable| text.contains(variable)), "{}", setting.name);
+        }
+    }
 }

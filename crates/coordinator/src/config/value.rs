@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use marblerun_core::pki::host_name::HostName;
 
 pub(super) const SWITCH: &str = "1 (on) or 0 (off)";
-pub(super) const ADDRESS: &str = "host:port, where the host may be empty (all interfaces), a name or an IP address";
+pub(super) const ADDRESS: &str =
+    "host:port, where the host may be empty (all interfaces), a name or an IP address";
 pub(super) const DNS_NAMES: &str = "a comma-separated list of DNS names and IP addresses";
 pub(super) const LOG_FORMAT: &str = "json or text";
 pub(super) const LOG_LEVEL: &str = "debug, info, warn or error";
@@ -32,14 +33,22 @@ impl ListenAddress {
     /// Reads `host:port`; IPv6 addresses stand in brackets.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        let port = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok())??;
+        let port = port
+            .bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| port.parse().ok())??;
         let host = match host.strip_prefix('[') {
-            Some(rest) => rest.strip_suffix(']').filter(|address| address.parse::<IpAddr>().is_ok())?,
+            Some(rest) => rest
+                .strip_suffix(']')
+                .filter(|address| address.parse::<IpAddr>().is_ok())?,
             None if host.contains(':') => return None,
             None => host,
         };
         let known = host.is_empty() || host.parse::<IpAddr>().is_ok() || is_dns_name(host);
-        known.then(|| Self { host: (!host.is_empty()).then(|| host.to_owned()), port })
+        known.then(|| Self {
+            host: (!host.is_empty()).then(|| host.to_owned()),
+            port,
+        })
     }
 }
 
@@ -71,7 +80,9 @@ fn is_dns_name(text: &str) -> bool {
     text.len() <= 253
         && text.split('.').all(|label| {
             (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
         })
 }
 
@@ -132,7 +143,9 @@ pub(super) fn limit_manifest(text: &str) -> Option<usize> {
 }
 
 pub(super) fn limit_entries(text: &str) -> Option<usize> {
-    text.parse().ok().filter(|entries| (1..=10_000_000).contains(entries))
+    text.parse()
+        .ok()
+        .filter(|entries| (1..=10_000_000).contains(entries))
 }
 
 #[cfg(test)]
@@ -141,20 +154,40 @@ mod tests {
 
     #[test]
     fn addresses_have_a_port_and_may_have_a_host() {
-        let parsed = |text| ListenAddress::parse(text).map(|address| (address.host.clone(), address.port, address.to_string()));
+        let parsed = |text| {
+            ListenAddress::parse(text)
+                .map(|address| (address.host.clone(), address.port, address.to_string()))
+        };
         assert_eq!(parsed(":2001"), Some((None, 2001, ":2001".into())));
         assert_eq!(parsed("[::1]:0"), Some((Some("::1".into()), 0, "[::1]:0".into())));
-        assert_eq!(parsed("127.0.0.1:80"), Some((Some("127.0.0.1".into()), 80, "127.0.0.1:80".into())));
-        assert_eq!(parsed("host.example:65535"), Some((Some("host.example".into()), 65535, "host.example:65535".into())));
-        for bad in ["", "2001", ":", ":65536", ":-1", ":+1", "::1:2", "[x]:1", "a b:1", "host:"] {
+        assert_eq!(
+            parsed("127.0.0.1:80"),
+            Some((Some("127.0.0.1".into()), 80, "127.0.0.1:80".into()))
+        );
+        assert_eq!(
+            parsed("host.example:65535"),
+            Some((Some("host.example".into()), 65535, "host.example:65535".into()))
+        );
+        for bad in [
+            "", "2001", ":", ":65536", ":-1", ":+1", "::1:2", "[x]:1", "a b:1", "host:",
+        ] {
             assert_eq!(parsed(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn names_are_trimmed_and_checked() {
-        let names = |text| dns_names(text).map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>());
-        assert_eq!(names(" a.example ,, 10.0.0.1,::1, *.b "), Some(vec!["a.example".into(), "10.0.0.1".into(), "::1".into(), "*.b".into()]));
+        let names =
+            |text| dns_names(text).map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(
+            names(" a.example ,, 10.0.0.1,::1, *.b "),
+            Some(vec![
+                "a.example".into(),
+                "10.0.0.1".into(),
+                "::1".into(),
+                "*.b".into()
+            ])
+        );
         assert_eq!(names(" , "), Some(vec![]));
         for bad in ["a b", "a..b", "ä", "a/b", "*"] {
             assert_eq!(names(bad), None, "{bad}");

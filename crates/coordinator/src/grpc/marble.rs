@@ -1,5 +1,6 @@
 //! The Marble API (`spec/04`): service `rpc.Marble`, one method.
 
+use marblerun_attestation::SimulationMode;
 use marblerun_core::flow::activate;
 use marblerun_core::refusal::{Refusal, RefusalKind};
 use marblerun_wire::marble::{
@@ -10,7 +11,7 @@ use tonic::{Code, Request, Response, Status};
 use zeroize::Zeroizing;
 
 use crate::admission::admit;
-use crate::config::{LogLevel, Simulation};
+use crate::config::LogLevel;
 use crate::listen::{Api, PeerCertificate};
 use crate::service::{ActivationRequest, Service};
 
@@ -18,7 +19,7 @@ use crate::service::{ActivationRequest, Service};
 const LONGEST_MESSAGE: usize = 4 << 10;
 
 /// The Marble API of a Coordinator.
-pub fn api(service: Service, simulation: Simulation, error_level: LogLevel) -> Api {
+pub fn api(service: Service, simulation: SimulationMode, error_level: LogLevel) -> Api {
     let server = MarbleServer::new(MarbleApi { service, simulation })
         .max_decoding_message_size(REQUEST_LIMIT)
         .max_encoding_message_size(REPLY_LIMIT);
@@ -28,7 +29,7 @@ pub fn api(service: Service, simulation: Simulation, error_level: LogLevel) -> A
 
 struct MarbleApi {
     service: Service,
-    simulation: Simulation,
+    simulation: SimulationMode,
 }
 
 #[tonic::async_trait]
@@ -36,12 +37,11 @@ impl Marble for MarbleApi {
     async fn activate(&self, request: Request<ActivationReq>) -> Result<Response<ActivationResp>, Status> {
         // Phase and type cost nothing to check; evidence does.
         activate::examine(&self.service.snapshot(), &request.get_ref().marble_type).map_err(status)?;
-        let certificate = request.extensions().get::<PeerCertificate>().cloned();
-        let Some(PeerCertificate(certificate)) = certificate else {
+        if request.extensions().get::<PeerCertificate>().is_none() {
             return Err(Status::unauthenticated("a TLS client certificate is required"));
-        };
+        }
         let ActivationReq { quote, csr, marble_type, uuid } = request.into_inner();
-        let admission = admit(self.simulation, &quote, &certificate);
+        let admission = admit(self.simulation, &quote);
         let request = ActivationRequest { marble_type, uuid, csr, admission, fits };
         let activated = self.service.activate(request).await.map_err(status)?;
         tracing::info!(marble_type = &*activated.marble_type, uuid = %activated.uuid, "marble activated");

@@ -38,7 +38,13 @@ pub struct TimedBody {
 impl TimedBody {
     /// A body that may pause for as long as `pause`.
     pub fn new(inner: Incoming, pause: Duration) -> Self {
-        Self { inner, pause, received: 0, waited: Duration::ZERO, waiting: None }
+        Self {
+            inner,
+            pause,
+            received: 0,
+            waited: Duration::ZERO,
+            waiting: None,
+        }
     }
 
     /// How long the next piece may take.
@@ -71,7 +77,10 @@ impl Body for TimedBody {
             let now = Instant::now();
             (now, Box::pin(sleep_until(now + patience)))
         });
-        timer.as_mut().poll(context).map(|()| Some(Err(BodyError::TooSlow)))
+        timer
+            .as_mut()
+            .poll(context)
+            .map(|()| Some(Err(BodyError::TooSlow)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -29,7 +29,9 @@ impl Server {
         // Small replies must not wait for the peer's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         let activity = Arc::new(Activity::new());
-        let Ok(permit) = self.handshakes.acquire().await else { return };
+        let Ok(permit) = self.handshakes.acquire().await else {
+            return;
+        };
         let handshake = self.acceptor.accept(Watched::new(stream, Arc::clone(&activity)));
         let tls = match timeout(self.limits.handshake_time, handshake).await {
             Ok(Ok(tls)) => tls,
@@ -71,7 +73,11 @@ impl Server {
         loop {
             let wake = give_up_at.unwrap_or_else(|| {
                 let idle = activity.quiet_since() + self.limits.idle_time;
-                if activity.requests() == 0 { idle.min(opened + self.limits.header_time) } else { idle }
+                if activity.requests() == 0 {
+                    idle.min(opened + self.limits.header_time)
+                } else {
+                    idle
+                }
             });
             tokio::select! {
                 result = connection.as_mut() => return result,
@@ -179,7 +185,11 @@ impl Service<http::Request<Incoming>> for Requests {
             });
             let microseconds = started.elapsed().as_micros();
             let status = response.status().as_u16();
-            let grpc = response.headers().get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("0");
+            let grpc = response
+                .headers()
+                .get("grpc-status")
+                .and_then(|code| code.to_str().ok())
+                .unwrap_or("0");
             if status < 400 && grpc == "0" {
                 tracing::debug!(api = name, %method, path, status, microseconds, "request served");
             } else {
@@ -192,7 +202,10 @@ impl Service<http::Request<Incoming>> for Requests {
     }
 }
 
-async fn poll_router(router: &mut axum::Router, request: http::Request<TimedBody>) -> axum::response::Response {
+async fn poll_router(
+    router: &mut axum::Router,
+    request: http::Request<TimedBody>,
+) -> axum::response::Response {
     std::future::poll_fn(|context: &mut Context<'_>| -> Poll<()> {
         let ready: Poll<Result<(), std::convert::Infallible>> =
             tower::Service::<http::Request<TimedBody>>::poll_ready(router, context);

@@ -101,7 +101,10 @@ pub async fn bind(address: &ListenAddress) -> Result<TcpListener, BindError> {
             Err(_) => TcpListener::bind(("0.0.0.0", address.port)).await,
         },
     };
-    bound.map_err(|source| BindError { address: address.to_string(), source })
+    bound.map_err(|source| BindError {
+        address: address.to_string(),
+        source,
+    })
 }
 
 /// Serves until `stop` becomes true, then lets what runs finish within [`Limits::drain_time`].
@@ -126,7 +129,9 @@ pub async fn serve(
             _ = stop.wait_for(|stopping| *stopping) => break,
             accepted = accept(&listener, &connections) => accepted,
         };
-        let Some((stream, peer, permit)) = accepted else { continue };
+        let Some((stream, peer, permit)) = accepted else {
+            continue;
+        };
         let server = Arc::clone(&server);
         tokio::spawn(async move {
             server.handle(stream, peer).await;
@@ -135,12 +140,19 @@ pub async fn serve(
     }
     drop(listener);
     let all = u32::try_from(server.limits.connections).unwrap_or(u32::MAX);
-    if timeout(server.limits.drain_time, connections.acquire_many(all)).await.is_err() {
+    if timeout(server.limits.drain_time, connections.acquire_many(all))
+        .await
+        .is_err()
+    {
         tracing::warn!(api = server.api.name, "stopped before every request was finished");
     }
 }
 
-type Accepted = (tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+type Accepted = (
+    tokio::net::TcpStream,
+    SocketAddr,
+    tokio::sync::OwnedSemaphorePermit,
+);
 
 /// The next connection, once there is room for one.
 async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<Accepted> {

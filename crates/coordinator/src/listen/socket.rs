@@ -20,7 +20,12 @@ pub(super) struct Activity {
 
 impl Activity {
     pub fn new() -> Self {
-        Self { opened: Instant::now(), last: AtomicU64::new(0), requests: AtomicU64::new(0), running: AtomicU64::new(0) }
+        Self {
+            opened: Instant::now(),
+            last: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            running: AtomicU64::new(0),
+        }
     }
 
     /// Requests begun on this connection.
@@ -79,7 +84,11 @@ impl<T> Watched<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }

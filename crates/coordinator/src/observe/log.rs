@@ -34,11 +34,14 @@ pub fn start(logging: &Logging, simulation: bool) -> Result<(), LogError> {
         None if logging.debug => EnvFilter::try_new("warn,marblerun_coordinator=debug,coordinator=debug")?,
         None => EnvFilter::try_new("warn,marblerun_coordinator=info,coordinator=info")?,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let result = match logging.format {
-        LogFormat::Json => {
-            builder.fmt_fields(JsonFields::new()).event_format(JsonLines { simulation }).try_init()
-        }
+        LogFormat::Json => builder
+            .fmt_fields(JsonFields::new())
+            .event_format(JsonLines { simulation })
+            .try_init(),
         LogFormat::Text => builder
             .with_ansi(false)
             .fmt_fields(DefaultFields::new())
@@ -66,7 +69,12 @@ where
         let metadata = event.metadata();
         writer.write_str("{\"time\":\"")?;
         SystemTime.format_time(&mut writer)?;
-        write!(writer, "\",\"level\":\"{}\",\"target\":\"{}\"", metadata.level(), metadata.target())?;
+        write!(
+            writer,
+            "\",\"level\":\"{}\",\"target\":\"{}\"",
+            metadata.level(),
+            metadata.target()
+        )?;
         if self.simulation {
             writer.write_str(",\"mode\":\"SIMULATION\"")?;
         }
@@ -128,9 +136,15 @@ where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
     N: for<'writer> FormatFields<'writer> + 'static,
 {
-    let Some(scope) = context.event_scope() else { return Ok(()) };
+    let Some(scope) = context.event_scope() else {
+        return Ok(());
+    };
     for span in scope.from_root() {
-        if let Some(fields) = span.extensions().get::<FormattedFields<N>>().filter(|fields| !fields.is_empty()) {
+        if let Some(fields) = span
+            .extensions()
+            .get::<FormattedFields<N>>()
+            .filter(|fields| !fields.is_empty())
+        {
             write(fields)?;
         }
     }

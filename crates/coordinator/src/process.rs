@@ -1,0 +1,39 @@
+//! What the process does to itself before it holds a secret.
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+
+/// The operating system refused to protect the process.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {source}")]
+pub struct HardenError {
+    what: &'static str,
+    source: rustix::io::Errno,
+}
+
+/// No core files, no inspection by other processes of the same user, and as many file descriptors as allowed.
+///
+/// # Errors
+/// [`HardenError`] if core files cannot be switched off: memory full of secrets would land on a disk.
+pub fn harden() -> Result<(), HardenError> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none)
+        .map_err(|source| HardenError { what: "core files cannot be switched off", source })?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|source| HardenError { what: "the process cannot be shielded from inspection", source })?;
+    let files = getrlimit(Resource::Nofile);
+    // Only a convenience: with fewer descriptors, connections wait earlier.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum });
+    Ok(())
+}
+
+/// Connections one of the two listeners may have, so that descriptors for files remain.
+pub fn connections_per_listener(wanted: usize) -> usize {
+    const FOR_FILES: u64 = 128;
+    match getrlimit(Resource::Nofile).current {
+        None => wanted,
+        Some(files) => {
+            let half = usize::try_from(files.saturating_sub(FOR_FILES) / 2).unwrap_or(wanted);
+            wanted.min(half.max(16))
+        }
+    }
+}
