@@ -15,14 +15,27 @@ pub struct HardenError {
 /// # Errors
 /// [`HardenError`] if core files cannot be switched off: memory full of secrets would land on a disk.
 pub fn harden() -> Result<(), HardenError> {
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    setrlimit(Resource::Core, none)
-        .map_err(|source| HardenError { what: "core files cannot be switched off", source })?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|source| HardenError { what: "the process cannot be shielded from inspection", source })?;
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none).map_err(|source| HardenError {
+        what: "core files cannot be switched off",
+        source,
+    })?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|source| HardenError {
+        what: "the process cannot be shielded from inspection",
+        source,
+    })?;
     let files = getrlimit(Resource::Nofile);
     // Only a convenience: with fewer descriptors, connections wait earlier.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: files.maximum,
+            maximum: files.maximum,
+        },
+    );
     Ok(())
 }
 

@@ -19,8 +19,15 @@ pub struct ReadyFileError {
 /// # Errors
 /// [`ReadyFileError`] if the directory is not writable.
 pub fn write(path: &Path, client: SocketAddr, mesh: SocketAddr) -> Result<(), ReadyFileError> {
-    let failed = |source| ReadyFileError { path: path.to_owned(), source };
-    let text = format!("{{\"client\":\"{}\",\"mesh\":\"{}\"}}\n", reachable(client), reachable(mesh));
+    let failed = |source| ReadyFileError {
+        path: path.to_owned(),
+        source,
+    };
+    let text = format!(
+        "{{\"client\":\"{}\",\"mesh\":\"{}\"}}\n",
+        reachable(client),
+        reachable(mesh)
+    );
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let temporary = path.with_file_name(name);
@@ -47,8 +54,18 @@ mod tests {
         let path = directory.path().join("ready");
         write(&path, "[::]:4433".parse().unwrap(), "[::1]:2001".parse().unwrap()).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        assert_eq!(value, serde_json::json!({"client": "127.0.0.1:4433", "mesh": "[::1]:2001"}));
+        assert_eq!(
+            value,
+            serde_json::json!({"client": "127.0.0.1:4433", "mesh": "[::1]:2001"})
+        );
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
-        assert!(write(Path::new("/nowhere/at/all"), "[::]:1".parse().unwrap(), "[::]:2".parse().unwrap()).is_err());
+        assert!(
+            write(
+                Path::new("/nowhere/at/all"),
+                "[::]:1".parse().unwrap(),
+                "[::]:2".parse().unwrap()
+            )
+            .is_err()
+        );
     }
 }

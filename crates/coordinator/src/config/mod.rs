@@ -12,8 +12,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use marblerun_attestation::SimulationMode;
-use marblerun_core::pki::host_name::HostName;
-use marblerun_core::pki::suite::CryptoSuite;
+use marblerun_core::pki::CryptoSuite;
+use marblerun_core::pki::HostName;
 use zeroize::Zeroizing;
 
 pub use value::{ListenAddress, LogFormat, LogLevel};
@@ -355,7 +355,10 @@ mod tests {
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
-        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     fn run(flags: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
@@ -396,11 +399,17 @@ mod tests {
         let path = directory.path().join("coordinator.toml");
         std::fs::write(&path, "mesh-addr = \":1\"\nclient-addr = \":2\"\ndns-names = [\"a\", \"b\"]\nsimulation = true\nlimit-entries = 7\n").unwrap();
         let file = ["--config", path.to_str().unwrap()];
-        let variables = [("EDG_COORDINATOR_MESH_ADDR", ":3"), ("EDG_COORDINATOR_CLIENT_ADDR", "")];
+        let variables = [
+            ("EDG_COORDINATOR_MESH_ADDR", ":3"),
+            ("EDG_COORDINATOR_CLIENT_ADDR", ""),
+        ];
 
         let config = run(&file, &variables).unwrap();
         assert_eq!(config.mesh_address.port, 3);
-        assert_eq!(config.client_address.port, 2, "an empty variable counts as not set");
+        assert_eq!(
+            config.client_address.port, 2,
+            "an empty variable counts as not set"
+        );
         assert_eq!(config.dns_names.len(), 2);
         assert_eq!(config.limit_entries, 7);
 
@@ -417,7 +426,10 @@ mod tests {
         assert_eq!(error(&["--simulation=0"], &[("OE_SIMULATION", "1")]), refused);
         assert!(run(&[], &[("OE_SIMULATION", "1")]).is_ok());
         assert!(run(&["--simulation"], &[("OE_SIMULATION", "0")]).is_ok());
-        assert_eq!(error(&[], &[("OE_SIMULATION", "true")]), "OE_SIMULATION: expected 1 (on) or 0 (off), found `true`");
+        assert_eq!(
+            error(&[], &[("OE_SIMULATION", "true")]),
+            "OE_SIMULATION: expected 1 (on) or 0 (off), found `true`"
+        );
         assert!(error(&["--simulation-strict"], &[]).starts_with("--simulation-strict: "));
     }
 
@@ -439,10 +451,18 @@ mod tests {
             assert_eq!(found, format!("{variable}: expected {expected}, found `{bad}`"));
         }
         let found = error(&["--simulation", "--crypto-suite", "rsa\n"], &[]);
-        assert_eq!(found, "--crypto-suite: expected p256-aes128 or p384-aes256, found `rsa\\n`");
-        assert!(error(&["--simulation", "--limit-manifest=0"], &[]).starts_with("--limit-manifest: expected"));
+        assert_eq!(
+            found,
+            "--crypto-suite: expected p256-aes128 or p384-aes256, found `rsa\\n`"
+        );
+        assert!(
+            error(&["--simulation", "--limit-manifest=0"], &[]).starts_with("--limit-manifest: expected")
+        );
         assert!(error(&["--simulation", "--limit-entries=x"], &[]).starts_with("--limit-entries: expected"));
-        assert!(error(&["--simulation"], &[("EDG_DISTRIBUTED_COORDINATOR", "1")]).starts_with("EDG_DISTRIBUTED_COORDINATOR: "));
+        assert!(
+            error(&["--simulation"], &[("EDG_DISTRIBUTED_COORDINATOR", "1")])
+                .starts_with("EDG_DISTRIBUTED_COORDINATOR: ")
+        );
         let long = "x".repeat(1000);
         assert!(error(&["--simulation", "--log-format", &long], &[]).len() < 200);
     }
@@ -456,12 +476,18 @@ mod tests {
         for (text, expected) in [
             ("mesh_addr = \":1\"", "unknown setting `mesh_addr`"),
             ("fresh = true", "unknown setting `fresh`"),
-            ("mesh-addr = {}", "`mesh-addr` must be a string, a number, a boolean or a list of strings"),
+            (
+                "mesh-addr = {}",
+                "`mesh-addr` must be a string, a number, a boolean or a list of strings",
+            ),
             ("mesh-addr = ", "line 1"),
         ] {
             std::fs::write(&path, text).unwrap();
             let found = error(&["--simulation", "--config", path.to_str().unwrap()], &[]);
-            assert!(found.contains(expected) && found.contains("c.toml") && !found.contains('\n'), "{found}");
+            assert!(
+                found.contains(expected) && found.contains("c.toml") && !found.contains('\n'),
+                "{found}"
+            );
         }
         assert!(error(&["--config", "/nowhere.toml"], &[]).contains("/nowhere.toml"));
     }
@@ -470,28 +496,50 @@ mod tests {
     fn paths_start_from_the_given_directory() {
         let variables = [("EDG_CWD", "/data"), ("EDG_STARTUP_MANIFEST", "m.json")];
         let config = run(&["--simulation"], &variables).unwrap();
-        assert_eq!(config.seal_directory, Path::new("/data/marblerun-coordinator-data"));
-        assert_eq!(config.startup_manifest.as_deref(), Some(Path::new("/data/m.json")));
+        assert_eq!(
+            config.seal_directory,
+            Path::new("/data/marblerun-coordinator-data")
+        );
+        assert_eq!(
+            config.startup_manifest.as_deref(),
+            Some(Path::new("/data/m.json"))
+        );
         let config = run(&["--simulation", "--seal-dir", "/elsewhere"], &variables).unwrap();
         assert_eq!(config.seal_directory, Path::new("/elsewhere"));
     }
 
     #[test]
     fn workload_identity_stands_in_for_our_own_variables() {
-        let standing_in = [("AZURE_CLIENT_ID", "a"), ("AZURE_TENANT_ID", "b"), ("AZURE_CLIENT_SECRET", "no")];
+        let standing_in = [
+            ("AZURE_CLIENT_ID", "a"),
+            ("AZURE_TENANT_ID", "b"),
+            ("AZURE_CLIENT_SECRET", "no"),
+        ];
         let azure = run(&["--simulation"], &standing_in).unwrap().azure;
-        assert_eq!((azure.client_id.as_deref(), azure.tenant_id.as_deref()), (Some("a"), Some("b")));
+        assert_eq!(
+            (azure.client_id.as_deref(), azure.tenant_id.as_deref()),
+            (Some("a"), Some("b"))
+        );
         assert!(azure.client_secret.is_none());
         let both = [("AZURE_CLIENT_ID", "a"), ("EDG_AZURE_CLIENT_ID", "c")];
-        assert_eq!(run(&["--simulation"], &both).unwrap().azure.client_id.as_deref(), Some("c"));
+        assert_eq!(
+            run(&["--simulation"], &both).unwrap().azure.client_id.as_deref(),
+            Some("c")
+        );
     }
 
     #[test]
     fn development_mode_logs_text_unless_told_otherwise() {
         let development = ("EDG_COORDINATOR_DEV_MODE", "1");
-        assert_eq!(run(&["--simulation"], &[development]).unwrap().logging.format, LogFormat::Text);
+        assert_eq!(
+            run(&["--simulation"], &[development]).unwrap().logging.format,
+            LogFormat::Text
+        );
         let told = [development, ("EDG_LOG_FORMAT", "json")];
-        assert_eq!(run(&["--simulation"], &told).unwrap().logging.format, LogFormat::Json);
+        assert_eq!(
+            run(&["--simulation"], &told).unwrap().logging.format,
+            LogFormat::Json
+        );
     }
 
     #[test]
@@ -500,7 +548,15 @@ mod tests {
         assert!(text.starts_with("printed: "));
         for setting in settings::SETTINGS {
             assert!(text.contains(&format!("--{}", setting.name)), "{}", setting.name);
-            assert!(setting.variables.iter().take(1).all(|variable| text.contains(variable)), "{}", setting.name);
+            assert!(
+                setting
+                    .variables
+                    .iter()
+                    .take(1)
+                    .all(|variable| text.contains(variable)),
+                "{}",
+                setting.name
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use marblerun_core::pki::host_name::HostName;
+use marblerun_core::pki::HostName;
 
 pub(super) const SWITCH: &str = "1 (on) or 0 (off)";
 pub(super) const ADDRESS: &str =

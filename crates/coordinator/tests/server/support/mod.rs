@@ -1,13 +1,5 @@
 //! A TLS and HTTP client for the tests of the servers: takes any server certificate, keeps it for looking at.
 
-#![allow(
-    dead_code,
-    clippy::allow_attributes,
-    reason = "every test file uses another part"
-)]
-
-pub mod program;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,11 +1,10 @@
 //! The accept loop and the TLS of both servers, with routes made for the purpose.
 
-mod support;
-
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::*;
 use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -16,7 +15,6 @@ use marblerun_coordinator::tls::{self, Identity};
 use marblerun_core::pki::key::{KeyKind, PrivateKey};
 use marblerun_core::secret::value::SecretBytes;
 use rustls::HandshakeKind;
-use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
