@@ -97,8 +97,9 @@ pub struct Marble {
     pub tls: Vec<Name>,
     /// `DisableSecretBinding`
     pub disable_secret_binding: bool,
-    /// All that the templates of this marble and the `Cert` entries of its TLS tags refer to.
-    pub references: References,
+    /// All that the templates of this marble and the `Cert` entries of its TLS tags refer to. Marbles made of the
+    /// same templates share it.
+    pub references: Arc<References>,
 }
 
 /// What a file or an environment variable is made of.
