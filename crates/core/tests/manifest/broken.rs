@@ -1,0 +1,991 @@
+//! One thing wrong at a time, in every section but the secrets.
+
+use serde_json::{Value, json};
+
+use super::support::{ID, RECOVERY, USER_ED25519, USER_P256, assert_refused, patched, refuse, set, small};
+
+/// Where to break the small manifest, with what, the path of the problem and a word of its message.
+type Case = (&'static str, Value, &'static str, &'static str);
+
+fn run(cases: Vec<Case>) {
+    for (pointer, value, path, word) in cases {
+        assert_refused(&patched(pointer, value), path, word);
+    }
+}
+
+#[test]
+fn the_document_itself() {
+    for (document, word) in [
+        (json!(null), "expected an object, found null"),
+        (json!([]), "expected an object, found a list"),
+        (json!("manifest"), "found a string"),
+        (json!(7), "found the number 7"),
+    ] {
+        assert_refused(&document, "manifest", word);
+    }
+    let problems = refuse(&json!({}));
+    let paths: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(paths, ["Packages", "Marbles"], "at least one of each");
+    run(vec![
+        ("/Marbles", json!({}), "Marbles", "at least one"),
+        ("/Marbles", json!(null), "Marbles", "at least one"),
+        ("/Marbles", json!({"marble": null}), "Marbles", "at least one"),
+        (
+            "/Marbles",
+            json!([]),
+            "Marbles",
+            "expected an object, found a list",
+        ),
+        (
+            "/Infrastructures",
+            json!([1]),
+            "Infrastructures",
+            "expected an object",
+        ),
+        ("/Users/bob", json!("x"), "Users.bob", "expected an object"),
+        ("/TLS/x", json!(true), "TLS.x", "expected an object, found true"),
+        ("/Config", json!("x"), "Config", "expected an object"),
+    ]);
+    let mut without_packages = small();
+    set(&mut without_packages, "/Packages", json!({}));
+    let problems = refuse(&without_packages);
+    assert_eq!(problems[0].path, "Packages");
+    assert_eq!(problems[1].path, "Marbles.marble.Package");
+}
+
+#[test]
+fn packages() {
+    let signer = |product: Value, version: Value| json!({"SignerID": ID, "ProductID": product, "SecurityVersion": version});
+    let p = "/Packages/package";
+    run(vec![
+        (p, json!({}), "Packages.package", "neither UniqueID"),
+        (p, json!({"UniqueID": ""}), "Packages.package", "neither UniqueID"),
+        (
+            p,
+            json!({"UniqueID": ID, "SignerID": ID}),
+            "Packages.package.UniqueID",
+            "together with",
+        ),
+        (
+            p,
+            json!({"UniqueID": ID, "ProductID": 0}),
+            "Packages.package.UniqueID",
+            "together with",
+        ),
+        (
+            p,
+            json!({"UniqueID": ID, "SecurityVersion": 0}),
+            "Packages.package.UniqueID",
+            "together with",
+        ),
+        (
+            p,
+            signer(json!(1), json!(null)),
+            "Packages.package.SecurityVersion",
+            "missing",
+        ),
+        (
+            p,
+            signer(json!(null), json!(1)),
+            "Packages.package.ProductID",
+            "missing",
+        ),
+        (
+            p,
+            json!({"ProductID": 1, "SecurityVersion": 1}),
+            "Packages.package.SignerID",
+            "missing",
+        ),
+        (
+            p,
+            signer(json!(-1), json!(1)),
+            "Packages.package.ProductID",
+            "found the number -1",
+        ),
+        (
+            p,
+            signer(json!(1.5), json!(1)),
+            "Packages.package.ProductID",
+            "found the number 1.5",
+        ),
+        (
+            p,
+            signer(json!("1"), json!(1)),
+            "Packages.package.ProductID",
+            "found a string",
+        ),
+        (
+            p,
+            signer(json!(1), json!(1e30)),
+            "Packages.package.SecurityVersion",
+            "whole number",
+        ),
+        (
+            p,
+            json!({"UniqueID": 7}),
+            "Packages.package.UniqueID",
+            "expected a string, found the number 7",
+        ),
+        (
+            p,
+            json!({"UniqueID": ID, "Debug": "true"}),
+            "Packages.package.Debug",
+            "true or false",
+        ),
+        (
+            p,
+            json!({"UniqueID": ID, "Debug": 1}),
+            "Packages.package.Debug",
+            "true or false",
+        ),
+        (
+            p,
+            json!({"UniqueID": ID, "AcceptedTCBStatuses": "UpToDate"}),
+            "Packages.package.AcceptedTCBStatuses",
+            "a list",
+        ),
+        (
+            p,
+            json!({"UniqueID": ID, "AcceptedTCBStatuses": [1]}),
+            "Packages.package.AcceptedTCBStatuses[0]",
+            "a string",
+        ),
+        (
+            p,
+            json!({"UniqueID": ID, "AcceptedAdvisories": ["a", null]}),
+            "Packages.package.AcceptedAdvisories[1]",
+            "found null",
+        ),
+        (
+            p,
+            json!({"UniqueID": ID, "TDX": "x"}),
+            "Packages.package.TDX",
+            "an object",
+        ),
+        (
+            p,
+            json!({"UniqueID": ID, "SNP": [1]}),
+            "Packages.package.SNP",
+            "an object",
+        ),
+        (
+            p,
+            json!({"SNP": {"Measurement": "x"}, "SignerID": ID, "ProductID": 1}),
+            "Packages.package.SecurityVersion",
+            "missing",
+        ),
+        (
+            p,
+            json!([]),
+            "Packages.package",
+            "expected an object, found a list",
+        ),
+        (
+            "/Packages/unused",
+            json!("x"),
+            "Packages.unused",
+            "expected an object, found a string",
+        ),
+        (
+            "/Packages/unused",
+            json!({"Debug": 0}),
+            "Packages.unused.Debug",
+            "true or false",
+        ),
+    ]);
+    let two = refuse(&patched(p, json!({"SignerID": ID})));
+    assert_eq!(two[0].path, "Packages.package.ProductID");
+    assert_eq!(two[1].path, "Packages.package.SecurityVersion");
+}
+
+#[test]
+fn infrastructures() {
+    let p = "/Infrastructures/here";
+    run(vec![
+        (
+            p,
+            json!({"CPUSVN": [1, 2]}),
+            "Infrastructures.here.CPUSVN",
+            "16 bytes, found 2",
+        ),
+        (
+            p,
+            json!({"CPUSVN": "AAEC"}),
+            "Infrastructures.here.CPUSVN",
+            "16 bytes, found 3",
+        ),
+        (p, json!({"CPUSVN": "?"}), "Infrastructures.here.CPUSVN", "base64"),
+        (
+            p,
+            json!({"RootCA": "AAE"}),
+            "Infrastructures.here.RootCA",
+            "base64",
+        ),
+        (
+            p,
+            json!({"RootCA": [3, 256]}),
+            "Infrastructures.here.RootCA[1]",
+            "0 to 255",
+        ),
+        (
+            p,
+            json!({"RootCA": [3, -1]}),
+            "Infrastructures.here.RootCA[1]",
+            "0 to 255",
+        ),
+        (
+            p,
+            json!({"RootCA": [3, null]}),
+            "Infrastructures.here.RootCA[1]",
+            "found null",
+        ),
+        (
+            p,
+            json!({"RootCA": {"a": 1}}),
+            "Infrastructures.here.RootCA",
+            "found an object",
+        ),
+        (
+            p,
+            json!({"QESVN": 65536}),
+            "Infrastructures.here.QESVN",
+            "0 to 65535",
+        ),
+        (
+            p,
+            json!({"PCESVN": "1"}),
+            "Infrastructures.here.PCESVN",
+            "found a string",
+        ),
+        (p, json!(1), "Infrastructures.here", "expected an object"),
+    ]);
+}
+
+#[test]
+fn marbles() {
+    let m = "Marbles.marble";
+    assert_eq!(m, "Marbles.marble");
+    run(vec![
+        (
+            "/Marbles/marble/Package",
+            json!("nope"),
+            "Marbles.marble.Package",
+            "no `nope` in Packages",
+        ),
+        (
+            "/Marbles/marble/Package",
+            json!("Package"),
+            "Marbles.marble.Package",
+            "no `Package`",
+        ),
+        (
+            "/Marbles/marble/Package",
+            json!(""),
+            "Marbles.marble.Package",
+            "missing",
+        ),
+        (
+            "/Marbles/marble/Package",
+            json!(1),
+            "Marbles.marble.Package",
+            "expected a string",
+        ),
+        (
+            "/Marbles/marble/MaxActivations",
+            json!(-1),
+            "Marbles.marble.MaxActivations",
+            "found the number -1",
+        ),
+        (
+            "/Marbles/marble/MaxActivations",
+            json!("2"),
+            "Marbles.marble.MaxActivations",
+            "a whole number",
+        ),
+        (
+            "/Marbles/marble/Roles",
+            json!(["reader", "nope"]),
+            "Marbles.marble.Roles[1]",
+            "no `nope` in Roles",
+        ),
+        (
+            "/Marbles/marble/Roles",
+            json!("reader"),
+            "Marbles.marble.Roles",
+            "a list",
+        ),
+        (
+            "/Marbles/marble/TLS",
+            json!(["nope"]),
+            "Marbles.marble.TLS[0]",
+            "no `nope` in TLS",
+        ),
+        (
+            "/Marbles/marble/TLS",
+            json!([null]),
+            "Marbles.marble.TLS[0]",
+            "expected a string, found null",
+        ),
+        (
+            "/Marbles/marble/DisableSecretBinding",
+            json!("no"),
+            "Marbles.marble.DisableSecretBinding",
+            "true or false",
+        ),
+        (
+            "/Marbles/marble/Parameters",
+            json!([]),
+            "Marbles.marble.Parameters",
+            "expected an object",
+        ),
+        (
+            "/Marbles/marble/Parameters/Files",
+            json!([]),
+            "Marbles.marble.Parameters.Files",
+            "expected an object",
+        ),
+        (
+            "/Marbles/marble/Parameters/Env",
+            json!("A=1"),
+            "Marbles.marble.Parameters.Env",
+            "expected an object",
+        ),
+        (
+            "/Marbles/marble/Parameters/Argv",
+            json!("./marble"),
+            "Marbles.marble.Parameters.Argv",
+            "a list",
+        ),
+        (
+            "/Marbles/marble/Parameters/Argv",
+            json!(["a", 1]),
+            "Marbles.marble.Parameters.Argv[1]",
+            "found the number 1",
+        ),
+        ("/Marbles/x", json!({}), "Marbles.x.Package", "missing"),
+        (
+            "/Marbles/x",
+            json!(0),
+            "Marbles.x",
+            "expected an object, found the number 0",
+        ),
+    ]);
+}
+
+#[test]
+fn contents() {
+    const FILE: &str = "/Marbles/marble/Parameters/Files/~1file";
+    const KEY: &str = "/Marbles/marble/Parameters/Env/KEY";
+    let data = |data: &str, encoding: &str| json!({"Data": data, "Encoding": encoding});
+    run(vec![
+        (
+            FILE,
+            json!(1),
+            "Marbles.marble.Parameters.Files./file",
+            "a string or an object",
+        ),
+        (
+            FILE,
+            json!(["a"]),
+            "Marbles.marble.Parameters.Files./file",
+            "found a list",
+        ),
+        (
+            FILE,
+            json!(true),
+            "Marbles.marble.Parameters.Files./file",
+            "found true",
+        ),
+        (
+            FILE,
+            json!({"Data": 1}),
+            "Marbles.marble.Parameters.Files./file.Data",
+            "a string",
+        ),
+        (
+            FILE,
+            json!({"Data": "x", "NoTemplates": 1}),
+            "Marbles.marble.Parameters.Files./file.NoTemplates",
+            "true or false",
+        ),
+        (
+            FILE,
+            data("x", "utf8"),
+            "Marbles.marble.Parameters.Files./file.Encoding",
+            "string, base64 or hex",
+        ),
+        (
+            FILE,
+            data("AAE", "base64"),
+            "Marbles.marble.Parameters.Files./file.Data",
+            "base64 with padding",
+        ),
+        (
+            FILE,
+            data("abc", "hex"),
+            "Marbles.marble.Parameters.Files./file.Data",
+            "hexadecimal",
+        ),
+        (
+            FILE,
+            data("zz", "HEX"),
+            "Marbles.marble.Parameters.Files./file.Data",
+            "hexadecimal",
+        ),
+        (
+            FILE,
+            json!({"Encoding": 1}),
+            "Marbles.marble.Parameters.Files./file.Encoding",
+            "a string",
+        ),
+        (KEY, json!("a\0b"), "Marbles.marble.Parameters.Env.KEY", "NUL"),
+        (
+            KEY,
+            data("6100", "hex"),
+            "Marbles.marble.Parameters.Env.KEY",
+            "NUL",
+        ),
+        (
+            KEY,
+            data("AA==", "base64"),
+            "Marbles.marble.Parameters.Env.KEY",
+            "NUL",
+        ),
+        (
+            KEY,
+            json!("{{ 1 }}\0"),
+            "Marbles.marble.Parameters.Env.KEY",
+            "NUL",
+        ),
+        (
+            KEY,
+            json!({"Data": "\0", "NoTemplates": true}),
+            "Marbles.marble.Parameters.Env.KEY",
+            "NUL",
+        ),
+        (
+            KEY,
+            json!(1.5),
+            "Marbles.marble.Parameters.Env.KEY",
+            "found the number 1.5",
+        ),
+    ]);
+}
+
+#[test]
+fn templates() {
+    const FILE: &str = "/Marbles/marble/Parameters/Files/~1file";
+    const KEY: &str = "/Marbles/marble/Parameters/Env/KEY";
+    let (file, key) = (
+        "Marbles.marble.Parameters.Files./file",
+        "Marbles.marble.Parameters.Env.KEY",
+    );
+    run(vec![
+        (FILE, json!("{{ hex .Secrets.nope }}"), file, "nope"),
+        (FILE, json!("a\nb {{ nope 1 }}"), file, "line 2"),
+        (FILE, json!("{{ if }}"), file, "line 1"),
+        (KEY, json!("{{ raw .Secrets.shared }}"), key, "raw"),
+        (
+            KEY,
+            json!({"Data": "7b7b20726177202e536563726574732e736861726564207d7d", "Encoding": "hex"}),
+            key,
+            "raw",
+        ),
+        (KEY, json!("{{ string .Secrets.shared }}"), key, "string"),
+    ]);
+    // The same text in two places is two problems.
+    let mut manifest = patched(FILE, json!("{{ hex .Secrets.nope }}"));
+    set(
+        &mut manifest,
+        "/Marbles/marble/Parameters/Files/second",
+        json!("{{ hex .Secrets.nope }}"),
+    );
+    let paths: Vec<_> = refuse(&manifest)
+        .into_iter()
+        .map(|problem| problem.path)
+        .collect();
+    assert_eq!(paths.len(), 2, "{paths:?}");
+    assert!(
+        paths.contains(&"Marbles.marble.Parameters.Files.second".to_owned()),
+        "{paths:?}"
+    );
+}
+
+#[test]
+fn users() {
+    let user = |certificate: &str| json!({"Certificate": certificate});
+    let key = |name: &str| {
+        let path = format!(
+            "{}/tests/golden/manifest/keys/{name}.pem",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        std::fs::read_to_string(path).unwrap()
+    };
+    let (garbage, cut) = (
+        "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n",
+        &USER_P256[..300],
+    );
+    run(vec![
+        ("/Users/bob", json!({}), "Users.bob.Certificate", "missing"),
+        ("/Users/bob", user(""), "Users.bob.Certificate", "missing"),
+        (
+            "/Users/bob",
+            user("nope"),
+            "Users.bob.Certificate",
+            "no PEM block",
+        ),
+        (
+            "/Users/bob",
+            user(garbage),
+            "Users.bob.Certificate",
+            "not an X.509 certificate",
+        ),
+        ("/Users/bob", user(cut), "Users.bob.Certificate", "no end"),
+        (
+            "/Users/bob",
+            user(RECOVERY),
+            "Users.bob.Certificate",
+            "not an X.509 certificate",
+        ),
+        (
+            "/Users/bob",
+            user(&key("user-rsa-1024")),
+            "Users.bob.Certificate",
+            "2048 to 8192",
+        ),
+        (
+            "/Users/bob",
+            user(&key("user-p224")),
+            "Users.bob.Certificate",
+            "curve",
+        ),
+        (
+            "/Users/bob",
+            user(&key("user-dsa")),
+            "Users.bob.Certificate",
+            "neither RSA, ECDSA nor Ed25519",
+        ),
+        (
+            "/Users/bob",
+            json!({"Certificate": [1, 2]}),
+            "Users.bob.Certificate",
+            "expected a string",
+        ),
+        (
+            "/Users/bob",
+            user(USER_P256),
+            "Users.bob.Certificate",
+            "same certificate as that of user `alice`",
+        ),
+        (
+            "/Users/bob",
+            json!({"Certificate": USER_ED25519, "Roles": ["nope"]}),
+            "Users.bob.Roles[0]",
+            "no `nope` in Roles",
+        ),
+        (
+            "/Users/bob",
+            json!({"Certificate": USER_ED25519, "Roles": "x"}),
+            "Users.bob.Roles",
+            "a list",
+        ),
+    ]);
+}
+
+#[test]
+fn roles() {
+    let role = |kind: &str, names: Value, actions: Value| json!({"ResourceType": kind, "ResourceNames": names, "Actions": actions});
+    let p = "/Roles/x";
+    run(vec![
+        (
+            p,
+            json!({}),
+            "Roles.x.ResourceType",
+            "Packages, Secrets or Manifest",
+        ),
+        (
+            p,
+            role("secrets", json!([]), json!([])),
+            "Roles.x.ResourceType",
+            "found `secrets`",
+        ),
+        (
+            p,
+            role("Marbles", json!([]), json!([])),
+            "Roles.x.ResourceType",
+            "found `Marbles`",
+        ),
+        (
+            p,
+            role("Packages", json!(["nope"]), json!([])),
+            "Roles.x.ResourceNames[0]",
+            "no `nope` in Packages",
+        ),
+        (
+            p,
+            role("Packages", json!(["package"]), json!(["ReadSecret"])),
+            "Roles.x.Actions[0]",
+            "UpdateSecurityVersion",
+        ),
+        (
+            p,
+            role("Secrets", json!(["shared", "nope"]), json!(["ReadSecret"])),
+            "Roles.x.ResourceNames[1]",
+            "no `nope` in Secrets",
+        ),
+        (
+            p,
+            role("Secrets", json!(["shared"]), json!(["ReadSecrets"])),
+            "Roles.x.Actions[0]",
+            "ReadSecret or WriteSecret",
+        ),
+        (
+            p,
+            role("Secrets", json!(["shared"]), json!(["UpdateManifest"])),
+            "Roles.x.Actions[0]",
+            "found `UpdateManifest`",
+        ),
+        (
+            p,
+            role("Secrets", json!(["shared"]), json!(["WriteSecret"])),
+            "Roles.x.ResourceNames[0]",
+            "not user-defined",
+        ),
+        (
+            p,
+            role("Secrets", json!(["shared", "private"]), json!(["readsecret"])),
+            "Roles.x.ResourceNames[1]",
+            "of its own for each marble",
+        ),
+        (
+            p,
+            role("Manifest", json!(["x"]), json!(["UpdateManifest"])),
+            "Roles.x.ResourceNames",
+            "no names",
+        ),
+        (
+            p,
+            role("Manifest", json!([]), json!(["x"])),
+            "Roles.x.Actions[0]",
+            "UpdateManifest",
+        ),
+        (
+            p,
+            role("Manifest", json!([]), json!("UpdateManifest")),
+            "Roles.x.Actions",
+            "a list",
+        ),
+        (
+            p,
+            role("Packages", json!("package"), json!([])),
+            "Roles.x.ResourceNames",
+            "a list",
+        ),
+        (
+            p,
+            role("Packages", json!(["package", 1]), json!([])),
+            "Roles.x.ResourceNames[1]",
+            "a string",
+        ),
+        (p, json!({"ResourceType": 1}), "Roles.x.ResourceType", "a string"),
+    ]);
+}
+
+#[test]
+fn recovery_keys() {
+    let key = |name: &str| {
+        let path = format!(
+            "{}/tests/golden/manifest/keys/{name}.pem",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        json!(std::fs::read_to_string(path).unwrap())
+    };
+    let wrapped = |label: &str| json!(format!("-----BEGIN {label}-----\nAAEC\n-----END {label}-----\n"));
+    run(vec![
+        ("/RecoveryKeys/two", json!(""), "RecoveryKeys.two", "missing"),
+        (
+            "/RecoveryKeys/two",
+            json!("nope"),
+            "RecoveryKeys.two",
+            "no PEM block",
+        ),
+        ("/RecoveryKeys/two", json!([1]), "RecoveryKeys.two", "a string"),
+        (
+            "/RecoveryKeys/two",
+            wrapped("PUBLIC KEY"),
+            "RecoveryKeys.two",
+            "cannot be read",
+        ),
+        (
+            "/RecoveryKeys/two",
+            wrapped("RSA PUBLIC KEY"),
+            "RecoveryKeys.two",
+            "not an RSA key",
+        ),
+        (
+            "/RecoveryKeys/two",
+            wrapped("RSA PRIVATE KEY"),
+            "RecoveryKeys.two",
+            "neither PUBLIC KEY nor RSA PUBLIC KEY",
+        ),
+        (
+            "/RecoveryKeys/two",
+            json!(USER_P256),
+            "RecoveryKeys.two",
+            "neither PUBLIC KEY nor RSA PUBLIC KEY",
+        ),
+        (
+            "/RecoveryKeys/two",
+            key("recovery-1024"),
+            "RecoveryKeys.two",
+            "2048 to 8192",
+        ),
+        (
+            "/RecoveryKeys/two",
+            key("ed25519-public"),
+            "RecoveryKeys.two",
+            "not an RSA key",
+        ),
+    ]);
+}
+
+#[test]
+fn tls() {
+    run(vec![
+        (
+            "/TLS/x",
+            json!({"Outgoing": [{"Addr": "a"}]}),
+            "TLS.x.Outgoing[0].Port",
+            "missing",
+        ),
+        (
+            "/TLS/x",
+            json!({"Outgoing": [{"Port": "1"}]}),
+            "TLS.x.Outgoing[0].Addr",
+            "missing",
+        ),
+        (
+            "/TLS/x",
+            json!({"Outgoing": [{"Port": 80, "Addr": "a"}]}),
+            "TLS.x.Outgoing[0].Port",
+            "found the number 80",
+        ),
+        ("/TLS/x", json!({"Outgoing": {}}), "TLS.x.Outgoing", "a list"),
+        (
+            "/TLS/x",
+            json!({"Outgoing": ["a:1"]}),
+            "TLS.x.Outgoing[0]",
+            "an object",
+        ),
+        (
+            "/TLS/x",
+            json!({"Incoming": [{}]}),
+            "TLS.x.Incoming[0].Port",
+            "missing",
+        ),
+        (
+            "/TLS/x",
+            json!({"Incoming": [{"Port": ""}]}),
+            "TLS.x.Incoming[0].Port",
+            "missing",
+        ),
+        (
+            "/TLS/x",
+            json!({"Incoming": [{"Port": "1", "DisableClientAuth": true}]}),
+            "TLS.x.Incoming[0].DisableClientAuth",
+            "only together with Cert",
+        ),
+        (
+            "/TLS/x",
+            json!({"Incoming": [{"Port": "1", "Cert": "cert"}]}),
+            "TLS.x.Incoming[0].DisableClientAuth",
+            "expected true",
+        ),
+        (
+            "/TLS/x",
+            json!({"Incoming": [{"Port": "1", "Cert": "nope", "DisableClientAuth": true}]}),
+            "TLS.x.Incoming[0].Cert",
+            "no `nope` in Secrets",
+        ),
+        (
+            "/TLS/x",
+            json!({"Incoming": [{"Port": "1", "Cert": "shared", "DisableClientAuth": true}]}),
+            "TLS.x.Incoming[0].Cert",
+            "certificate type",
+        ),
+        (
+            "/TLS/x",
+            json!({"Incoming": [{"Port": "1", "Cert": 1}]}),
+            "TLS.x.Incoming[0].Cert",
+            "a string",
+        ),
+        (
+            "/TLS/x",
+            json!({"Incoming": [{"Port": "1", "DisableClientAuth": "yes"}]}),
+            "TLS.x.Incoming[0].DisableClientAuth",
+            "true or false",
+        ),
+    ]);
+}
+
+#[test]
+fn config() {
+    run(vec![
+        (
+            "/Config",
+            json!({"SealMode": "productkey"}),
+            "Config.SealMode",
+            "found `productkey`",
+        ),
+        ("/Config", json!({"SealMode": 1}), "Config.SealMode", "a string"),
+        (
+            "/Config",
+            json!({"UpdateThreshold": 2}),
+            "Config.UpdateThreshold",
+            "(1) for a threshold of 2",
+        ),
+        (
+            "/Config",
+            json!({"UpdateThreshold": -1}),
+            "Config.UpdateThreshold",
+            "whole number",
+        ),
+        (
+            "/Config",
+            json!({"RecoveryThreshold": 1}),
+            "Config.RecoveryThreshold",
+            "at least 2",
+        ),
+        (
+            "/Config",
+            json!({"RecoveryThreshold": 2}),
+            "Config.RecoveryThreshold",
+            "(1) for a threshold of 2",
+        ),
+        (
+            "/Config",
+            json!({"RecoveryThreshold": "2"}),
+            "Config.RecoveryThreshold",
+            "whole number",
+        ),
+        (
+            "/Config",
+            json!({"FeatureGates": ["MonotonicCounter", "x"]}),
+            "Config.FeatureGates[1]",
+            "unknown feature gate `x`",
+        ),
+        (
+            "/Config",
+            json!({"FeatureGates": "MonotonicCounter"}),
+            "Config.FeatureGates",
+            "a list",
+        ),
+        (
+            "/Config",
+            json!({"FeatureGates": [""]}),
+            "Config.FeatureGates[0]",
+            "unknown feature gate",
+        ),
+        (
+            "/Config",
+            json!({"FeatureGates": ["azurehsmsealing"]}),
+            "Config.FeatureGates[0]",
+            "EDG_MAA_URL",
+        ),
+        (
+            "/Config",
+            json!({"RotateRootSecret": "true"}),
+            "Config.RotateRootSecret",
+            "true or false",
+        ),
+    ]);
+    // Roles of marbles do not count for the threshold.
+    let mut manifest = patched("/Config", json!({"UpdateThreshold": 2}));
+    set(&mut manifest, "/Marbles/marble/Roles", json!(["updater"]));
+    assert_refused(&manifest, "Config.UpdateThreshold", "(1)");
+}
+
+#[test]
+fn names() {
+    let long = "n".repeat(254);
+    let cases = [
+        ("", "1 to 253 bytes, found 0"),
+        (long.as_str(), "found 254"),
+        ("a\0b", "control"),
+        ("a\nb", "control"),
+    ];
+    for (name, word) in cases {
+        for section in [
+            "Packages",
+            "Infrastructures",
+            "Marbles",
+            "Secrets",
+            "Users",
+            "Roles",
+            "RecoveryKeys",
+            "TLS",
+        ] {
+            let mut manifest = small();
+            manifest[section][name] = json!({});
+            let problems = refuse(&manifest);
+            let [problem] = problems.as_slice() else {
+                panic!("{section}: {problems:?}")
+            };
+            assert!(
+                problem.path.starts_with(section) && problem.message.contains(word),
+                "{problem}"
+            );
+            assert!(!problem.path.contains(char::is_control), "{problem}");
+        }
+        let mut manifest = small();
+        manifest["Marbles"]["marble"]["Parameters"]["Env"][name] = json!("x");
+        assert!(refuse(&manifest)[0].message.contains(word));
+    }
+    let mut manifest = small();
+    manifest["Marbles"]["marble"]["Parameters"]["Files"]["/".repeat(4097)] = json!("x");
+    assert!(
+        refuse(&manifest)[0]
+            .message
+            .contains("1 to 4096 bytes, found 4097")
+    );
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let mut manifest = small();
+    for (pointer, value) in [
+        ("/Packages/package", json!({"UniqueID": ID, "SignerID": ID})),
+        ("/Infrastructures/here/QESVN", json!(-1)),
+        ("/Marbles/marble/TLS", json!(["nope", "tag"])),
+        ("/Marbles/marble/Parameters/Env/KEY", json!(1)),
+        ("/Secrets/shared/Size", json!(1)),
+        ("/Secrets/new", json!({"Type": "x"})),
+        ("/Users/alice/Roles", json!(["nope"])),
+        ("/RecoveryKeys/one", json!("x")),
+        ("/TLS/x", json!({"Incoming": [{}]})),
+        ("/Config", json!({"SealMode": "x", "RecoveryThreshold": 1})),
+    ] {
+        set(&mut manifest, pointer, value);
+    }
+    let mut paths: Vec<_> = refuse(&manifest)
+        .into_iter()
+        .map(|problem| problem.path)
+        .collect();
+    paths.sort();
+    assert_eq!(
+        paths,
+        [
+            "Config.RecoveryThreshold",
+            "Config.SealMode",
+            "Infrastructures.here.QESVN",
+            "Marbles.marble.Parameters.Env.KEY",
+            "Marbles.marble.TLS[0]",
+            "Packages.package.UniqueID",
+            "RecoveryKeys.one",
+            "Secrets.new.Type",
+            "Secrets.shared.Size",
+            "TLS.x.Incoming[0].Port",
+            "Users.alice.Roles[0]",
+        ]
+    );
+}
