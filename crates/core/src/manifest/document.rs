@@ -84,8 +84,10 @@ pub(super) fn parse<'d>(raw: &'d [u8], limits: Option<&Limits>) -> Result<Node<'
             path,
         });
     }
+    let entries = limits.map_or(usize::MAX, |limits| limits.entries);
     let bounds = Bounds {
-        entries: limits.map_or(usize::MAX, |limits| limits.entries),
+        entries,
+        elsewhere: entries.max(Limits::FIELDS),
         values: limits.map_or(usize::MAX, |_| Limits::VALUES),
         seen: Cell::new(0),
         exceeded: RefCell::new(None),
@@ -95,6 +97,7 @@ pub(super) fn parse<'d>(raw: &'d [u8], limits: Option<&Limits>) -> Result<Node<'
         bounds: &bounds,
         path: Path::ROOT,
         depth: 0,
+        entries: bounds.elsewhere,
     };
     let read = seed
         .deserialize(&mut deserializer)
@@ -117,7 +120,10 @@ fn syntax(error: &serde_json::Error) -> ManifestError {
 }
 
 struct Bounds {
+    /// For a section.
     entries: usize,
+    /// For any other list or object.
+    elsewhere: usize,
     values: usize,
     seen: Cell<usize>,
     exceeded: RefCell<Option<ManifestError>>,
@@ -143,6 +149,8 @@ struct NodeSeed<'s> {
     path: Path<'s>,
     /// Objects and lists around this value.
     depth: usize,
+    /// How many entries it may have.
+    entries: usize,
 }
 
 impl NodeSeed<'_> {
@@ -155,12 +163,10 @@ impl NodeSeed<'_> {
     }
 
     fn room_for_one_more<E: serde::de::Error>(&self, length: usize) -> Result<(), E> {
-        if length < self.bounds.entries {
+        if length < self.entries {
             Ok(())
         } else {
-            Err(self
-                .bounds
-                .exceed(Limit::Entries, self.bounds.entries, &self.path))
+            Err(self.bounds.exceed(Limit::Entries, self.entries, &self.path))
         }
     }
 }
@@ -221,6 +227,7 @@ impl<'d> Visitor<'d> for NodeSeed<'_> {
                 bounds: self.bounds,
                 path: self.path.item(items.len()),
                 depth: self.depth + 1,
+                entries: self.bounds.elsewhere,
             };
             let Some(item) = access.next_element_seed(seed)? else {
                 break;
@@ -237,10 +244,16 @@ impl<'d> Visitor<'d> for NodeSeed<'_> {
         let mut fields = Vec::new();
         while let Some(name) = access.next_key_seed(NameSeed)? {
             self.room_for_one_more(fields.len())?;
+            let is_section = self.depth == 0 && !name.eq_ignore_ascii_case("Config");
             let seed = NodeSeed {
                 bounds: self.bounds,
                 path: self.path.name(&name),
                 depth: self.depth + 1,
+                entries: if is_section {
+                    self.bounds.entries
+                } else {
+                    self.bounds.elsewhere
+                },
             };
             let value = access.next_value_seed(seed)?;
             fields.push((name, value));

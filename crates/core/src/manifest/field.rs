@@ -54,12 +54,12 @@ impl<'p, 'd> Field<'p, 'd> {
         self.node.is_none_or(Node::is_zero)
     }
 
-    /// Whether this is a map with at least one entry; `null` is none.
+    /// Whether there is a map with at least one entry, `null` being none, or something that is no map at all.
     pub fn has_entries(&self) -> bool {
         match self.given() {
             None => false,
             Some(Node::Object(fields)) => fields.iter().any(|(_, value)| *value != Node::Null),
-            Some(other) => !other.is_zero(),
+            Some(_) => true,
         }
     }
 
@@ -99,16 +99,18 @@ impl<'p, 'd> Field<'p, 'd> {
             .ok_or_else(|| self.problem(format_args!("missing: {why}")))
     }
 
-    /// `true` or `false`.
-    pub fn flag(&self) -> bool {
+    /// `true` or `false`, which is the same as absent.
+    pub fn try_flag(&self) -> Result<bool, Reported> {
         match self.given() {
-            None => false,
-            Some(Node::Bool(value)) => *value,
-            Some(_) => {
-                self.expected("true or false");
-                false
-            }
+            None => Ok(false),
+            Some(Node::Bool(value)) => Ok(*value),
+            Some(_) => Err(self.expected("true or false")),
         }
+    }
+
+    /// `true` or `false`, for those to whom a value of the wrong type is as good as none.
+    pub fn flag(&self) -> bool {
+        self.try_flag().unwrap_or(false)
     }
 
     /// A whole number up to `most`; zero counts.

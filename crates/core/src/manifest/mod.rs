@@ -44,13 +44,16 @@ pub use report::{Limit, ManifestError, Problem, Warning, WarningKind};
 pub struct Limits {
     /// Bytes of the document (`--limit-manifest`), 32 MiB by default.
     pub bytes: usize,
-    /// Entries of a section, and of any other list or map (`--limit-entries`), 200,000 by default.
+    /// Entries of a section (`--limit-entries`), 200,000 by default. Any other list or object may have as many,
+    /// or [`Limits::FIELDS`] if that is more.
     pub entries: usize,
 }
 
 impl Limits {
     /// Levels of objects and lists in each other, the manifest itself being the first.
     pub const NESTING: usize = 64;
+    /// What a list or an object that is no section may have in any case: room for every field of a structure.
+    pub const FIELDS: usize = 1000;
     /// Values (objects, lists, strings, numbers…) in the whole document: bounds the memory a dense document of
     /// the permitted size can take.
     pub const VALUES: usize = 4_000_000;

@@ -51,7 +51,8 @@ fn definition(field: &Field<'_, '_>) -> Option<SecretSpec> {
     let size_field = object.field("Size");
     let size = size_field.number(u64::MAX).map(Option::unwrap_or_default);
     let user_defined_field = object.field("UserDefined");
-    let user_defined = user_defined_field.flag();
+    let user_defined_given = user_defined_field.try_flag();
+    let user_defined = user_defined_given.unwrap_or(false);
     let shared = object.field("Shared").flag();
     let valid_for_field = object.field("ValidFor");
     let mut valid_for = valid_for_field.number(u64::MAX).ok().flatten().unwrap_or(0);
@@ -85,7 +86,7 @@ fn definition(field: &Field<'_, '_>) -> Option<SecretSpec> {
         }
         "plain" => {
             without_certificate(&object, type_name);
-            if !user_defined {
+            if user_defined_given == Ok(false) {
                 user_defined_field.problem("expected true: plain secrets are only ever uploaded");
             }
             SecretKind::Plain

@@ -73,7 +73,8 @@ fn incoming(
         .field("Port")
         .required_text("expected the port to listen on, as a string");
     let disable = object.field("DisableClientAuth");
-    let disable_client_auth = disable.flag();
+    let disable_given = disable.try_flag();
+    let disable_client_auth = disable_given.unwrap_or(false);
     let field = object.field("Cert");
     let certificate = match field.text().ok()? {
         None => {
@@ -91,7 +92,7 @@ fn incoming(
                     "expected a secret of a certificate type, {name} is not one"
                 ));
             }
-            if !disable_client_auth {
+            if disable_given == Ok(false) {
                 disable.problem("expected true: clients cannot be authenticated where Cert is given");
             }
             Some(name)

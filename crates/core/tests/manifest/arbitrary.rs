@@ -123,7 +123,7 @@ proptest! {
     fn a_manifest_with_one_value_replaced(at in any::<proptest::sample::Index>(), value in any_json()) {
         let pointers = pointers();
         let mut manifest = small();
-        set(&mut manifest, at.get(&pointers), value);
+        set(&mut manifest, at.get::<String>(&pointers), value);
         enter(manifest.to_string().as_bytes());
     }
 }
