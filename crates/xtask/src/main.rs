@@ -1,6 +1,7 @@
-//! What people run on this repository: `cargo xtask tidy` checks the rules of the house that no compiler
-//! checks.
+//! What people run on this repository: `cargo xtask demo` shows a deployment, `cargo xtask tidy` checks the rules
+//! of the house that no compiler checks.
 
+mod demo;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -18,12 +19,19 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build, start a Coordinator and two marbles in a temporary folder, show what they do, clean up
+    Demo {
+        /// Leave everything running and print commands to try
+        #[arg(long)]
+        keep: bool,
+    },
     /// Check the architecture: dependency arrows, file lengths, forbidden calls and words, links
     Tidy,
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
+        Task::Demo { keep } => demo::run(&repository_root(), keep),
         Task::Tidy => tidy::run(&repository_root()),
     };
     match done {
