@@ -84,7 +84,7 @@ pub fn combine(shares: &[SecretBytes]) -> Result<SecretBytes, CombineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sealed::testing::TestDice;
+    use crate::testing::TestDice;
 
     /// Every subset of `items`, as a list each.
     pub(crate) fn subsets<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn enough_shares_give_the_secret_and_fewer_do_not() {
-        let dice = TestDice::seeded(1);
+        let dice = TestDice::new(1);
         for length in [16, 32] {
             let secret = SecretBytes::fill_with(length, |bytes| dice.fill(bytes));
             for shares in 2..=6 {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_largest_number_of_shares() {
-        let dice = TestDice::seeded(2);
+        let dice = TestDice::new(2);
         let all = split(b"sixteen bytes...", 200, 255, &dice).unwrap();
         assert!(combine(&all[55..]).unwrap().expose() == b"sixteen bytes...");
         assert!(combine(&all[56..]).unwrap().expose() != b"sixteen bytes...");
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn impossible_numbers_are_refused() {
-        let dice = TestDice::seeded(3);
+        let dice = TestDice::new(3);
         for (threshold, shares) in [(0, 2), (1, 2), (3, 2), (2, 256), (2, 0)] {
             assert!(
                 split(b"secret", threshold, shares, &dice).is_none(),

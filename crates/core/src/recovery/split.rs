@@ -79,37 +79,54 @@ pub fn split(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::ambient::Timestamp;
-    use crate::sealed::StateCipher;
-    use crate::sealed::testing::{TestDice, unpack_oaep};
+    use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey};
 
-    fn keys(count: usize) -> BTreeMap<Name, RecoveryKey> {
-        // All the same key, which is allowed: each name gets a share of its own.
+    use super::*;
+    use crate::ambient::Dice;
+    use crate::pki::key::{KeyKind, PrivateKey};
+    use crate::sealed::StateCipher;
+    use crate::testing::TestDice;
+
+    fn recovery_key() -> PrivateKey {
+        TestDice::new(0).generate_key(KeyKind::Rsa(2048)).unwrap()
+    }
+
+    /// All the same key, which is allowed: each name gets a share of its own.
+    fn keys(count: usize, key: &PrivateKey) -> BTreeMap<Name, RecoveryKey> {
         let key = RecoveryKey {
             pem: "PEM".into(),
-            public_key_pkix: TestDice::oaep_key().into(),
+            public_key_pkix: key.public().clone(),
         };
         (0..count)
             .map(|i| (Name::from(format!("key{i:04}")), key.clone()))
             .collect()
     }
 
+    fn decrypt(key: &PrivateKey, secret: &[u8]) -> SecretBytes {
+        let key = PrivateDecryptingKey::from_pkcs8(key.pkcs8().expose()).unwrap();
+        let key = OaepPrivateDecryptingKey::new(key).unwrap();
+        let mut out = vec![0; key.min_output_size()];
+        let share = key
+            .decrypt(&OAEP_SHA256_MGF1SHA256, secret, &mut out, None)
+            .unwrap();
+        SecretBytes::copy_from(share)
+    }
+
     fn run(count: usize, threshold: usize) -> Result<(DataKey, RecoveryPlan, Vec<SecretBytes>), Refusal> {
-        let dice = TestDice::seeded(4);
-        let ambient = Ambient {
-            now: Timestamp::from_unix_seconds(0),
-            dice: &dice,
-        };
-        let key = DataKey::generate(StateCipher::Aes256Gcm, &dice);
-        let keys = keys(count);
-        let (plan, encrypted) = split(&key, &keys, threshold, &ambient)?;
+        let dice = TestDice::new(4);
+        let data_key = DataKey::generate(StateCipher::Aes256Gcm, &dice);
+        let recovery_key = recovery_key();
+        let keys = keys(count, &recovery_key);
+        let (plan, encrypted) = split(&data_key, &keys, threshold, &dice.ambient())?;
         assert!(encrypted.keys().eq(keys.keys()));
-        let shares: Vec<_> = encrypted.values().map(|secret| unpack_oaep(secret)).collect();
+        let shares: Vec<_> = encrypted
+            .values()
+            .map(|secret| decrypt(&recovery_key, secret))
+            .collect();
         for (index, share) in shares.iter().enumerate() {
             assert_eq!(plan.find_share(share.expose()), Some(index));
         }
-        Ok((key, plan, shares))
+        Ok((data_key, plan, shares))
     }
 
     #[test]
@@ -162,21 +179,17 @@ mod tests {
 
     #[test]
     fn a_key_that_cannot_be_used_is_named() {
-        let dice = TestDice::seeded(4);
-        let ambient = Ambient {
-            now: Timestamp::from_unix_seconds(0),
-            dice: &dice,
+        let dice = TestDice::new(4);
+        let data_key = DataKey::generate(StateCipher::Aes128Gcm, &dice);
+        let mut keys = keys(2, &recovery_key());
+        let odd = RecoveryKey {
+            pem: "PEM".into(),
+            public_key_pkix: b"not a key".as_slice().into(),
         };
-        let key = DataKey::generate(StateCipher::Aes128Gcm, &dice);
-        let mut keys = keys(2);
-        keys.insert(
-            Name::from("odd"),
-            RecoveryKey {
-                pem: "PEM".into(),
-                public_key_pkix: b"not a key".as_slice().into(),
-            },
-        );
-        let refusal = split(&key, &keys, 0, &ambient).map(|_| ()).unwrap_err();
+        keys.insert(Name::from("odd"), odd);
+        let refusal = split(&data_key, &keys, 0, &dice.ambient())
+            .map(|_| ())
+            .unwrap_err();
         assert!(
             refusal.message().starts_with("RecoveryKeys.odd:"),
             "{}",

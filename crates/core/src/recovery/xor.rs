@@ -48,11 +48,11 @@ fn add(out: &mut [u8], share: &SecretBytes) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sealed::testing::TestDice;
+    use crate::testing::TestDice;
 
     #[test]
     fn all_shares_give_the_secret_and_fewer_do_not() {
-        let dice = TestDice::seeded(1);
+        let dice = TestDice::new(1);
         for length in [16, 32] {
             let secret = SecretBytes::fill_with(length, |bytes| dice.fill(bytes));
             for shares in 2..=6_usize {
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn bad_numbers_and_lengths_are_refused() {
-        let dice = TestDice::seeded(1);
+        let dice = TestDice::new(1);
         assert!(split(b"secret", 0, &dice).is_none());
         assert!(split(b"secret", 1, &dice).is_none());
         let share = |bytes: &[u8]| SecretBytes::copy_from(bytes);

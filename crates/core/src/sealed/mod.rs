@@ -10,8 +10,6 @@ mod frame;
 mod header;
 mod key;
 mod reader;
-#[cfg(test)]
-pub(crate) mod testing;
 mod wrap;
 
 use std::fmt;

@@ -255,8 +255,8 @@ mod tests {
 
     use super::*;
     use crate::recovery::{RecoveryPlan, RecoveryScheme};
-    use crate::sealed::testing::TestDice;
     use crate::sealed::{CheckpointSealer, StateCipher, StateId};
+    use crate::testing::TestDice;
 
     /// A file with two checkpoint parts and three groups, and where each frame begins; the last entry is the
     /// length of the file.
@@ -280,7 +280,7 @@ mod tests {
     }
 
     fn file(seed: u64, cipher: StateCipher) -> File {
-        let dice = TestDice::seeded(seed);
+        let dice = TestDice::new(seed);
         let key = DataKey::generate(cipher, &dice);
         file_of(&key, StateId::generate(&dice), &dice)
     }
@@ -369,7 +369,7 @@ mod tests {
 
             // And it can be gone on with.
             let mut sealer = end.sealer;
-            let dice = TestDice::seeded(9);
+            let dice = TestDice::new(9);
             let more = sealer.group(changes(1), 4, fill(b"more"), &dice).unwrap();
             let (payloads, end) = read(&[file.bytes, more].concat(), &file.key).unwrap();
             assert_eq!(payloads.last().map(Vec::as_slice), Some(b"more".as_slice()));
@@ -490,7 +490,7 @@ mod tests {
 
     #[test]
     fn frames_of_other_files_do_not_fit() {
-        let dice = TestDice::seeded(1);
+        let dice = TestDice::new(1);
         let key = DataKey::generate(StateCipher::Aes128Gcm, &dice);
         let one_state = StateId::generate(&dice);
         let file = file_of(&key, one_state, &dice);
@@ -599,7 +599,7 @@ mod tests {
 
     #[test]
     fn a_failed_payload_leaves_the_sealer_as_it_was() {
-        let dice = TestDice::seeded(1);
+        let dice = TestDice::new(1);
         let file = file(1, StateCipher::Aes128Gcm);
         let mut sealer = read(&file.bytes, &file.key).unwrap().1.sealer;
         let error = SealedError::Corrupt {

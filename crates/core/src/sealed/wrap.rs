@@ -288,7 +288,7 @@ impl KeyFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sealed::testing::TestDice;
+    use crate::testing::TestDice;
 
     const STATE: StateId = StateId::from_bytes([7; 32]);
 
@@ -301,7 +301,7 @@ mod tests {
     }
 
     fn key_file() -> KeyFile {
-        let dice = TestDice::seeded(1);
+        let dice = TestDice::new(1);
         let mut file = KeyFile::new(STATE, KeyBinding::Product, [5; 32]);
         file.wrap(1, &data_key(1), &seal_key(), &dice).unwrap();
         file.wrap(2, &data_key(2), &seal_key(), &dice).unwrap();
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_three_goes() {
-        let dice = TestDice::seeded(2);
+        let dice = TestDice::new(2);
         let mut file = key_file();
         file.wrap(3, &data_key(3), &seal_key(), &dice).unwrap();
         assert!(file.key_generations().eq([2, 3]));
