@@ -7,4 +7,6 @@ pub mod listen;
 pub mod observe;
 pub mod process;
 pub mod ready;
+pub mod seal;
+pub mod store;
 pub mod tls;
