@@ -1,10 +1,16 @@
 //! The endpoints of the client API, version 2.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use marblerun_wire::rest::{Base64Bytes, encode_nonce, path, v2};
 
 use crate::attested::{Attested, Trust};
 use crate::certificate::CertificateChain;
 use crate::error::RequestError;
+
+/// SHA-256 of a manifest as it is uploaded, in 64 lower-case hex digits.
+pub fn manifest_fingerprint(manifest: &[u8]) -> String {
+    hex::encode(digest(&SHA256, manifest))
+}
 
 impl Attested {
     /// The phase the Coordinator is in.

@@ -30,8 +30,11 @@ mod identity;
 mod verifier;
 
 pub use address::{Address, AddressError};
+pub use api::manifest_fingerprint;
 pub use attested::{Attested, Connector, Limits, Trust};
 pub use certificate::{CertificateChain, CertificateError, Pin};
 pub use error::{ConnectError, RequestError};
 pub use evidence::{EvidencePolicy, ExpectedEnclave, PolicyError};
 pub use identity::{ClientIdentity, IdentityError};
+/// The types that requests and replies are made of.
+pub use marblerun_wire::rest;

@@ -1,0 +1,41 @@
+//! The commands, one file each.
+
+mod certificate;
+mod completion;
+mod manifest;
+mod status;
+mod version;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::flags::GlobalFlags;
+use crate::output::Output;
+
+/// The first word.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Print the state of the Coordinator
+    Status(status::Arguments),
+    /// Save the Coordinator's certificates
+    #[command(subcommand, arg_required_else_help = true)]
+    Certificate(certificate::Command),
+    /// Set, read and check manifests
+    #[command(subcommand, arg_required_else_help = true)]
+    Manifest(manifest::Command),
+    /// Print the version of this program and of the Coordinator in the cluster
+    Version,
+    /// Print a script that completes commands and flags in a shell
+    Completion(completion::Arguments),
+}
+
+/// Runs a command.
+pub fn run(command: &Command, flags: &GlobalFlags, output: &Output) -> Result<()> {
+    match command {
+        Command::Status(arguments) => status::run(arguments, flags, output),
+        Command::Certificate(command) => certificate::run(command, flags, output),
+        Command::Manifest(command) => manifest::run(command, flags, output),
+        Command::Version => version::run(output),
+        Command::Completion(arguments) => completion::run(arguments, output),
+    }
+}

@@ -1,0 +1,208 @@
+//! One verified Coordinator for one command.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use marblerun_client::rest::v2;
+use marblerun_client::{
+    Address, Attested, CertificateChain, ConnectError, Connector, EvidencePolicy, ExpectedEnclave, Pin,
+    RequestError, Trust,
+};
+
+use crate::files;
+use crate::flags::GlobalFlags;
+use crate::output::{simulation, warning};
+
+/// Longest certificate or policy file that is read, in bytes.
+const MAXIMUM_FILE: usize = 1 << 20;
+/// Where the policy is looked for when no flag names a file.
+const DEFAULT_POLICY: &str = "era-config.json";
+
+/// A connection all requests of the command go over.
+pub struct Session {
+    coordinator: Attested,
+    quote: Option<v2::Quote>,
+}
+
+impl Session {
+    /// Connects to the Coordinator whose certificate is pinned; with `--insecure` to whoever answers.
+    pub async fn pinned(flags: &GlobalFlags, address: &str) -> Result<Self> {
+        let connector = connector(address)?;
+        let coordinator = if flags.insecure {
+            unverified(&connector, address).await?
+        } else {
+            let path = pin_path(flags)?;
+            let pin = read_pin(&path)?;
+            connector
+                .pinned(&pin)
+                .await
+                .map_err(|error| explain(error, &path))?
+        };
+        // Only to say what kind of Coordinator this is: the command does not depend on it.
+        let quote = coordinator.quote(None).await.ok();
+        Ok(Self::new(coordinator, quote))
+    }
+
+    /// Verifies the Coordinator anew; with `--insecure` takes whoever answers.
+    pub async fn fresh(flags: &GlobalFlags, address: &str) -> Result<Self> {
+        let connector = connector(address)?;
+        let coordinator = if flags.insecure {
+            unverified(&connector, address).await?
+        } else {
+            let policy = policy(flags)?;
+            connector
+                .by_evidence(&policy)
+                .await
+                .map_err(|error| match error {
+                    ConnectError::Simulation { .. } => {
+                        anyhow!("{error}; use --insecure if that is what you want")
+                    }
+                    ConnectError::EvidenceUnavailable => {
+                        anyhow!("{error}; use --insecure against a Coordinator in simulation")
+                    }
+                    other => other.into(),
+                })?
+        };
+        let quote = coordinator.quote(None).await?;
+        if let Some(path) = &flags.save_sgx_quote {
+            match &quote.quote {
+                Some(evidence) => files::write(path, evidence.as_ref())?,
+                None => warning("the Coordinator has no evidence: nothing was saved"),
+            }
+        }
+        Ok(Self::new(coordinator, Some(quote)))
+    }
+
+    fn new(coordinator: Attested, quote: Option<v2::Quote>) -> Self {
+        if quote
+            .as_ref()
+            .is_some_and(|quote| quote.quote.as_ref().is_none_or(|evidence| evidence.0.is_empty()))
+        {
+            simulation(&format!(
+                "the Coordinator at {} runs in simulation; nothing protects its secrets",
+                coordinator.address()
+            ));
+        }
+        Self { coordinator, quote }
+    }
+
+    /// The Coordinator.
+    pub fn coordinator(&self) -> &Attested {
+        &self.coordinator
+    }
+
+    /// The Coordinator's certificates.
+    pub async fn chain(&self) -> Result<CertificateChain> {
+        let chain = match &self.quote {
+            Some(quote) => self.coordinator.chain_of(quote)?,
+            None => self.coordinator.certificates().await?,
+        };
+        if self.coordinator.trust() == Trust::Unverified && chain.root() != self.coordinator.root() {
+            warning(
+                "the root certificate is not the one the connection was made with: something stands between you and the Coordinator",
+            );
+        }
+        Ok(chain)
+    }
+
+    /// Pins the Coordinator's certificates: later commands talk to this Coordinator only.
+    pub async fn pin(&self, flags: &GlobalFlags) -> Result<()> {
+        let path = pin_path(flags)?;
+        let chain = self.chain().await?;
+        files::make_parent(&path)?;
+        files::write(&path, chain.to_pem().as_bytes())
+    }
+}
+
+/// The file certificates are pinned in.
+pub fn pin_path(flags: &GlobalFlags) -> Result<PathBuf> {
+    match &flags.coordinator_cert {
+        Some(path) => Ok(path.clone()),
+        None => files::default_pin(),
+    }
+}
+
+/// Reads the pinned certificate.
+pub fn read_pin(path: &Path) -> Result<Pin> {
+    let pem = files::read(path, MAXIMUM_FILE).map_err(|error| {
+        let missing = error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound);
+        if missing {
+            anyhow!(
+                "no Coordinator is pinned: there is no file {}; verify the Coordinator first, for example with `marblerun manifest verify`",
+                path.display()
+            )
+        } else {
+            error
+        }
+    })?;
+    Pin::from_pem(&pem).with_context(|| format!("the pinned certificate {} is unusable", path.display()))
+}
+
+/// Runs a command that talks to a Coordinator.
+pub fn run<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?
+        .block_on(command)
+}
+
+/// Adds what to do next to the refusal of a Coordinator that has no manifest.
+pub fn advise_manifest(error: RequestError) -> anyhow::Error {
+    match error {
+        RequestError::Refused { ref message, .. } if message.contains("not set") => {
+            anyhow!("{error}; set a manifest with `marblerun manifest set`")
+        }
+        other => other.into(),
+    }
+}
+
+fn connector(address: &str) -> Result<Connector> {
+    Ok(Connector::new(address.parse::<Address>()?))
+}
+
+async fn unverified(connector: &Connector, address: &str) -> Result<Attested> {
+    warning(&format!(
+        "--insecure: who answers at {address} is NOT verified; do not use this with real secrets"
+    ));
+    Ok(connector.dangerous_unverified().await?)
+}
+
+fn explain(error: ConnectError, pin: &Path) -> anyhow::Error {
+    match error {
+        ConnectError::NotPinned { .. } => anyhow!(
+            "{error} ({}); if the Coordinator was set up anew, verify it with `marblerun manifest verify`",
+            pin.display()
+        ),
+        other => other.into(),
+    }
+}
+
+fn policy(flags: &GlobalFlags) -> Result<EvidencePolicy> {
+    let path = flags
+        .era_config
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_POLICY));
+    if flags.era_config.is_none() && !path.exists() {
+        bail!(
+            "nothing says which enclave the Coordinator must be: there is no {DEFAULT_POLICY} in the working directory; \
+             name a file with --era-config, or use --insecure against a Coordinator in simulation"
+        );
+    }
+    let json = files::read(&path, MAXIMUM_FILE)?;
+    let enclave =
+        ExpectedEnclave::from_json(&json).with_context(|| format!("{} is unusable", path.display()))?;
+    if !enclave.names_code() {
+        warning(&format!(
+            "{} names neither UniqueID nor SignerID: any code will do",
+            path.display()
+        ));
+    }
+    Ok(EvidencePolicy {
+        enclave,
+        accepted_tcb_statuses: flags.accepted_tcb_statuses.clone(),
+        accepted_advisories: flags.accepted_advisories.clone(),
+        nonce: flags.nonce.as_bytes().to_vec(),
+    })
+}
