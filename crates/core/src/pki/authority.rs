@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280::ID_CE_SUBJECT_ALT_NAME;
-use der::Encode as _;
 
 use super::certificate::{Draft, NO_EXPIRY, Parsed, key_identifier, random_serial};
 use super::extensions::{AlternativeNames, CLIENT_AUTH, Profile, SERVER_AUTH, host_names, key_usage};
@@ -84,6 +83,7 @@ pub fn create_with(
         key: &root_key,
         issuer: &subject,
         issuer_key: &root_key,
+        issuer_key_id: None,
         names: &names,
         evidence: evidence.as_deref(),
     }
@@ -161,21 +161,19 @@ fn below(
 ) -> Result<Authority, CryptoFault> {
     let intermediate_key = ambient.dice.generate_key(suite.key_kind())?;
     let subject = name::encode_common_name(INTERMEDIATE_NAME)?;
-    let root_subject = Parsed::read_own(&root)?
-        .tbs
-        .subject
-        .to_der()
-        .map_err(|_| CryptoFault::in_operation("read the subject of the root certificate"))?;
-    let certificate = |issuer, issuer_key| CaCertificate {
+    let issuer = Parsed::read_own(&root)?;
+    let (root_subject, root_key_id) = (issuer.subject()?, issuer.subject_key_id()?);
+    let certificate = |issuer, issuer_key, issuer_key_id| CaCertificate {
         subject: &subject,
         key: &intermediate_key,
         issuer,
         issuer_key,
+        issuer_key_id,
         names,
         evidence: None,
     };
-    let intermediate = certificate(&root_subject, &root_key).issue(suite, ambient)?;
-    let marble_root = certificate(&subject, &intermediate_key).issue(suite, ambient)?;
+    let intermediate = certificate(&root_subject, &root_key, Some(&root_key_id)).issue(suite, ambient)?;
+    let marble_root = certificate(&subject, &intermediate_key, None).issue(suite, ambient)?;
     Ok(Authority {
         suite,
         root,
@@ -192,6 +190,8 @@ struct CaCertificate<'a> {
     key: &'a PrivateKey,
     issuer: &'a [u8],
     issuer_key: &'a PrivateKey,
+    /// `None` when it is signed by itself.
+    issuer_key_id: Option<&'a [u8]>,
     names: &'a [HostName],
     evidence: Option<&'a [u8]>,
 }
@@ -199,14 +199,12 @@ struct CaCertificate<'a> {
 impl CaCertificate<'_> {
     fn issue(&self, suite: CryptoSuite, ambient: &Ambient<'_>) -> Result<Arc<[u8]>, CryptoFault> {
         let subject_key_id = key_identifier(self.key.public())?;
-        let issuer_key_id = key_identifier(self.issuer_key.public())?;
-        let self_signed = self.key.public() == self.issuer_key.public();
         let extensions = Profile {
             key_usage: key_usage::DIGITAL_SIGNATURE | key_usage::CERT_SIGN,
             extended_key_usage: &[SERVER_AUTH, CLIENT_AUTH],
             is_ca: true,
             subject_key_id: Some(&subject_key_id),
-            authority_key_id: (!self_signed).then_some(&issuer_key_id),
+            authority_key_id: self.issuer_key_id,
             names: AlternativeNames::of_hosts(self.names),
             extra: self.evidence.map(|evidence| (EVIDENCE_EXTENSION, evidence)),
             ..Profile::default()

@@ -6,8 +6,9 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, UnparsedPublicKey};
 use const_oid::ObjectIdentifier;
+use const_oid::db::rfc5280::ID_CE_SUBJECT_KEY_IDENTIFIER;
 use const_oid::db::rfc5912::{ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384};
-use der::asn1::{AnyRef, BitStringRef, UintRef};
+use der::asn1::{AnyRef, BitStringRef, OctetStringRef, UintRef};
 use der::{DateTime, Decode, Encode as _, Reader as _, Sequence, SliceReader};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use time::OffsetDateTime;
@@ -165,6 +166,24 @@ impl<'a> Parsed<'a> {
             .filter(|extension| extension.extn_id == oid);
         let extension = found.next()?;
         found.next().is_none().then(|| extension.extn_value.as_bytes())
+    }
+
+    /// Its subject key identifier: what certificates it issues name as their authority's.
+    pub(super) fn subject_key_id(&self) -> Result<Vec<u8>, CryptoFault> {
+        let value = self.extension(ID_CE_SUBJECT_KEY_IDENTIFIER);
+        let id = value.and_then(|value| <&OctetStringRef>::from_der(value).ok());
+        let id = id.ok_or(CryptoFault::in_operation(
+            "read the key identifier of the authority",
+        ))?;
+        Ok(id.as_bytes().to_vec())
+    }
+
+    /// DER of its subject.
+    pub(super) fn subject(&self) -> Result<Vec<u8>, CryptoFault> {
+        self.tbs
+            .subject
+            .to_der()
+            .map_err(|_| CryptoFault::in_operation("read the subject of a certificate"))
     }
 
     /// NotAfter.

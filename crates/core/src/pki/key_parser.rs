@@ -1,7 +1,7 @@
 //! Reads private keys in the forms that tools write them in, and brings them into the one form we keep.
 
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
-use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair};
+use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5912::{
     ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_224_R_1, SECP_256_R_1, SECP_384_R_1, SECP_521_R_1,
@@ -197,8 +197,12 @@ fn sec1(der: &[u8], outer_curve: Option<ObjectIdentifier>) -> Result<PrivateKey,
             PrivateKey::p224_from_scalar(scalar).ok_or(PrivateKeyError::Invalid)?
         }
         Some(algorithm) => {
-            let pair = EcdsaKeyPair::from_private_key_der(algorithm, &bare_sec1(&scalar))
-                .map_err(|_| PrivateKeyError::Invalid)?;
+            let invalid = |_| PrivateKeyError::Invalid;
+            let pair = EcdsaKeyPair::from_private_key_der(algorithm, &bare_sec1(&scalar)).map_err(invalid)?;
+            // Once more with the public point beside it, or the provider leaves it out of PKCS#8.
+            let point = pair.public_key().as_ref();
+            let pair =
+                EcdsaKeyPair::from_private_key_and_public_key(algorithm, &scalar, point).map_err(invalid)?;
             PrivateKey::from_signer(Signer::Ecdsa(pair)).map_err(|_| PrivateKeyError::Invalid)?
         }
     };

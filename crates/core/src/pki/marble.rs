@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use const_oid::ObjectIdentifier;
-use der::Encode as _;
 use uuid::Uuid;
 
 use super::authority::Authority;
-use super::certificate::{Draft, Parsed, key_identifier, random_serial};
+use super::certificate::{Draft, Parsed, random_serial};
 use super::extensions::{AlternativeNames, CLIENT_AUTH, Profile, SERVER_AUTH, key_usage};
 use super::key::PrivateKey;
 use super::name;
@@ -54,11 +53,7 @@ pub fn issue(
     ambient: &Ambient<'_>,
 ) -> Result<MarbleIdentity, CryptoFault> {
     let issuer = Parsed::read_own(&authority.marble_root)?;
-    let issuer_name = issuer
-        .tbs
-        .subject
-        .to_der()
-        .map_err(|_| CryptoFault::in_operation("read a name"))?;
+    let issuer_name = issuer.subject()?;
     let mut subject = csr.subject().clone();
     subject.common_name = uuid.hyphenated().to_string();
     subject.organization.clear();
@@ -66,7 +61,7 @@ pub fn issue(
     let extensions = Profile {
         key_usage: key_usage::DIGITAL_SIGNATURE | key_usage::KEY_AGREEMENT,
         extended_key_usage: &[SERVER_AUTH, CLIENT_AUTH],
-        authority_key_id: Some(&key_identifier(authority.intermediate_key.public())?),
+        authority_key_id: Some(&issuer.subject_key_id()?),
         names: AlternativeNames::of_hosts(csr.names()),
         extra: Some((MARBLE_TYPE_EXTENSION, marble_type.as_bytes())),
         ..Profile::default()
@@ -120,7 +115,7 @@ pub fn recognise(authority: &Authority, leaf_der: &[u8]) -> Result<Marble, NotAM
         .extension(MARBLE_TYPE_EXTENSION)
         .ok_or(NotAMarble::MarbleType)?;
     let marble_type = str::from_utf8(marble_type).map_err(|_| NotAMarble::MarbleType)?;
-    let subject = leaf.tbs.subject.to_der().map_err(|_| NotAMarble::Malformed)?;
+    let subject = leaf.subject().map_err(|_| NotAMarble::Malformed)?;
     let subject = name::decode(&subject).map_err(|_| NotAMarble::Malformed)?;
     let uuid = Uuid::parse_str(&subject.common_name).map_err(|_| NotAMarble::Uuid)?;
     if uuid.hyphenated().to_string() != subject.common_name {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use const_oid::ObjectIdentifier;
-use der::Encode as _;
 
 use super::authority::Authority;
 use super::certificate::{Draft, Parsed, key_identifier, random_serial};
@@ -30,11 +29,7 @@ pub fn issue(
     ambient: &Ambient<'_>,
 ) -> Result<Arc<[u8]>, CryptoFault> {
     let issuer = Parsed::read_own(&authority.marble_root)?;
-    let issuer_name = issuer
-        .tbs
-        .subject
-        .to_der()
-        .map_err(|_| CryptoFault::in_operation("read a name"))?;
+    let issuer_name = issuer.subject()?;
     let subject = name::encode(&template.subject)?;
     let own_key_id = key_identifier(public_key_pkix)?;
     let subject_key_id = match &template.subject_key_id {
@@ -54,7 +49,7 @@ pub fn issue(
         is_ca: template.is_ca,
         max_path_length: template.max_path_length,
         subject_key_id,
-        authority_key_id: Some(&key_identifier(authority.intermediate_key.public())?),
+        authority_key_id: Some(&issuer.subject_key_id()?),
         ocsp_servers: &template.ocsp_servers,
         issuing_certificate_urls: &template.issuing_certificate_urls,
         names,
