@@ -1,4 +1,27 @@
 //! The template language of `Files` and `Env`: Go's `text/template` over bytes (`spec/02`, "Templates").
+//!
+//! A source becomes tokens ([`lexer`]), a tree ([`parse`]), is checked in every branch against the definitions of
+//! the manifest ([`check`]), and is rendered as often as marbles are activated ([`render`]). Secrets are values
+//! that only the encodings can look into ([`encode`]); everything made of them is wiped when it is dropped.
+
+mod buffer;
+mod builtin;
+mod check;
+mod check_call;
+mod encode;
+mod escape;
+mod format;
+mod format_number;
+mod functions;
+mod lexer;
+mod literal;
+mod object;
+mod parse;
+mod parse_pipeline;
+mod render;
+mod shape;
+mod tree;
+mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +44,8 @@ pub enum Place {
 
 /// A template that was checked against the secret definitions of its manifest.
 pub struct Template {
+    tree: tree::Tree,
+    place: Place,
     references: References,
 }
 
@@ -84,27 +109,43 @@ impl Template {
     }
 }
 
+impl TemplateError {
+    fn at(line: u32, message: impl Into<String>) -> Self {
+        Self {
+            line,
+            message: message.into(),
+            empty_secret: None,
+        }
+    }
+}
+
 /// Parses and checks a template, branches not taken included.
 ///
 /// # Errors
-/// All problems found, in the order of the text.
+/// All problems found, in the order of the text; of the grammar only the first one.
 pub fn compile(
-    _source: &[u8],
-    _place: Place,
-    _specs: &BTreeMap<Name, SecretSpec>,
+    source: &[u8],
+    place: Place,
+    specs: &BTreeMap<Name, SecretSpec>,
 ) -> Result<Compiled, Vec<TemplateError>> {
+    let tree = parse::parse(source, place).map_err(|error| vec![error])?;
+    let check::Findings { references, warnings } = check::check(&tree, place, specs)?;
     Ok(Compiled {
         template: Template {
-            references: References::default(),
+            tree,
+            place,
+            references,
         },
-        warnings: Vec::new(),
+        warnings,
     })
 }
 
 /// Renders a template: at most 16 MiB of output and 100,000 steps.
 ///
+/// A step is a node that is rendered, a round of a loop, a call, or a KiB that a function or the output takes.
+///
 /// # Errors
-/// An empty or missing value, or a bound that was exceeded.
-pub fn render(_template: &Template, _data: &Data<'_>) -> Result<Zeroizing<Vec<u8>>, TemplateError> {
-    Ok(Zeroizing::new(Vec::new()))
+/// An empty or missing value, what could not be checked before, or a bound that was exceeded.
+pub fn render(template: &Template, data: &Data<'_>) -> Result<Zeroizing<Vec<u8>>, TemplateError> {
+    render::render(&template.tree, template.place, data)
 }
