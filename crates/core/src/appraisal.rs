@@ -66,7 +66,11 @@ fn comply_with_sgx(at: &str, rules: &SgxPackage, claims: &SgxClaims) -> Result<(
         equal(format!("{at}.ProductID"), expected, u64::from(claims.product_id))?;
     }
     if let Some(minimum) = rules.security_version {
-        at_least(format!("{at}.SecurityVersion"), minimum, u64::from(claims.security_version))?;
+        at_least(
+            format!("{at}.SecurityVersion"),
+            minimum,
+            u64::from(claims.security_version),
+        )?;
     }
     Ok(())
 }
@@ -96,8 +100,12 @@ fn accept_tcb(
         let Some(advisories) = advisories else {
             return Err(mismatch(rule, expected, "no list of advisories"));
         };
-        let accepted =
-            |found: &&String| package.accepted_advisories.iter().any(|a| a.eq_ignore_ascii_case(found));
+        let accepted = |found: &&String| {
+            package
+                .accepted_advisories
+                .iter()
+                .any(|a| a.eq_ignore_ascii_case(found))
+        };
         if let Some(found) = advisories.iter().find(|found| !accepted(found)) {
             return Err(mismatch(rule, expected, found));
         }
@@ -111,7 +119,11 @@ fn comply_with_infrastructures(manifest: &Manifest, claims: &Claims) -> Result<(
         return Ok(());
     }
     let Some(platform) = Platform::of(claims) else {
-        return Err(mismatch("Infrastructures", "an Intel platform that is listed", "another TEE"));
+        return Err(mismatch(
+            "Infrastructures",
+            "an Intel platform that is listed",
+            "another TEE",
+        ));
     };
     let mut reasons = Vec::new();
     for (name, infrastructure) in &manifest.infrastructures {
@@ -121,7 +133,11 @@ fn comply_with_infrastructures(manifest: &Manifest, claims: &Claims) -> Result<(
         }
     }
     reasons.truncate(16);
-    Err(mismatch("Infrastructures", "a platform that is listed", reasons.join("; ")))
+    Err(mismatch(
+        "Infrastructures",
+        "a platform that is listed",
+        reasons.join("; "),
+    ))
 }
 
 struct Platform<'c> {
@@ -134,12 +150,18 @@ struct Platform<'c> {
 impl<'c> Platform<'c> {
     fn of(claims: &'c Claims) -> Option<Self> {
         match claims {
-            Claims::Sgx(c) => {
-                Some(Self { cpu_svn: &c.cpu_svn, qe_svn: c.qe_svn, pce_svn: c.pce_svn, root_ca: &c.root_ca })
-            }
-            Claims::Tdx(c) => {
-                Some(Self { cpu_svn: &c.cpu_svn, qe_svn: c.qe_svn, pce_svn: c.pce_svn, root_ca: &c.root_ca })
-            }
+            Claims::Sgx(c) => Some(Self {
+                cpu_svn: &c.cpu_svn,
+                qe_svn: c.qe_svn,
+                pce_svn: c.pce_svn,
+                root_ca: &c.root_ca,
+            }),
+            Claims::Tdx(c) => Some(Self {
+                cpu_svn: &c.cpu_svn,
+                qe_svn: c.qe_svn,
+                pce_svn: c.pce_svn,
+                root_ca: &c.root_ca,
+            }),
             Claims::Snp(_) => None,
         }
     }
@@ -148,10 +170,18 @@ impl<'c> Platform<'c> {
         if let Some(expected) = &rules.root_ca
             && expected.as_slice() != self.root_ca
         {
-            return Err(mismatch(format!("{at}.RootCA"), "this root certificate", "another"));
+            return Err(mismatch(
+                format!("{at}.RootCA"),
+                "this root certificate",
+                "another",
+            ));
         }
         if let Some(expected) = &rules.cpu_svn {
-            equal(format!("{at}.CPUSVN"), hex::encode(expected), hex::encode(self.cpu_svn))?;
+            equal(
+                format!("{at}.CPUSVN"),
+                hex::encode(expected),
+                hex::encode(self.cpu_svn),
+            )?;
         }
         if let Some(minimum) = rules.qe_svn {
             at_least(format!("{at}.QESVN"), minimum, self.qe_svn)?;
@@ -164,24 +194,44 @@ impl<'c> Platform<'c> {
 }
 
 fn names_no_claims(at: &str, tee: &str) -> Mismatch {
-    mismatch(at, "evidence of a TEE the package names claims for", format_args!("{tee} evidence"))
+    mismatch(
+        at,
+        "evidence of a TEE the package names claims for",
+        format_args!("{tee} evidence"),
+    )
 }
 
 fn equal<T: PartialEq + fmt::Display>(rule: String, expected: T, found: T) -> Result<(), Mismatch> {
-    if expected == found { Ok(()) } else { Err(mismatch(rule, expected, found)) }
+    if expected == found {
+        Ok(())
+    } else {
+        Err(mismatch(rule, expected, found))
+    }
 }
 
 fn equal_hex(rule: String, expected: &str, found: &[u8]) -> Result<(), Mismatch> {
     let found = hex::encode(found);
-    if expected.eq_ignore_ascii_case(&found) { Ok(()) } else { Err(mismatch(rule, expected, found)) }
+    if expected.eq_ignore_ascii_case(&found) {
+        Ok(())
+    } else {
+        Err(mismatch(rule, expected, found))
+    }
 }
 
 fn at_least<T: PartialOrd + fmt::Display>(rule: String, minimum: T, found: T) -> Result<(), Mismatch> {
-    if found >= minimum { Ok(()) } else { Err(mismatch(rule, format_args!("at least {minimum}"), found)) }
+    if found >= minimum {
+        Ok(())
+    } else {
+        Err(mismatch(rule, format_args!("at least {minimum}"), found))
+    }
 }
 
 fn mismatch(rule: impl Into<String>, expected: impl fmt::Display, found: impl fmt::Display) -> Mismatch {
-    Mismatch { rule: rule.into(), expected: expected.to_string(), found: found.to_string() }
+    Mismatch {
+        rule: rule.into(),
+        expected: expected.to_string(),
+        found: found.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -231,28 +281,64 @@ mod tests {
     #[test]
     fn each_rule_of_a_package_is_compared() {
         assert_eq!(refused_by(&package(), claims()), "accepted");
-        let higher = SgxClaims { security_version: 4, ..claims() };
+        let higher = SgxClaims {
+            security_version: 4,
+            ..claims()
+        };
         assert_eq!(refused_by(&package(), higher), "accepted");
-        let lower = SgxClaims { security_version: 2, ..claims() };
-        assert_eq!(refused_by(&package(), lower), "P.SecurityVersion: expected at least 3, found 2");
-        let debug = SgxClaims { debug: true, ..claims() };
-        assert_eq!(refused_by(&package(), debug), "P.Debug: expected false, found true");
-        let product = SgxClaims { product_id: 45, ..claims() };
-        assert_eq!(refused_by(&package(), product), "P.ProductID: expected 44, found 45");
-        let signer = SgxClaims { signer_id: [3; 32], ..claims() };
+        let lower = SgxClaims {
+            security_version: 2,
+            ..claims()
+        };
+        assert_eq!(
+            refused_by(&package(), lower),
+            "P.SecurityVersion: expected at least 3, found 2"
+        );
+        let debug = SgxClaims {
+            debug: true,
+            ..claims()
+        };
+        assert_eq!(
+            refused_by(&package(), debug),
+            "P.Debug: expected false, found true"
+        );
+        let product = SgxClaims {
+            product_id: 45,
+            ..claims()
+        };
+        assert_eq!(
+            refused_by(&package(), product),
+            "P.ProductID: expected 44, found 45"
+        );
+        let signer = SgxClaims {
+            signer_id: [3; 32],
+            ..claims()
+        };
         assert!(refused_by(&package(), signer).starts_with("P.SignerID: expected 0202"));
 
         let mut unique = package();
-        unique.sgx = Some(SgxPackage { unique_id: Some("01".repeat(32)), ..SgxPackage::default() });
+        unique.sgx = Some(SgxPackage {
+            unique_id: Some("01".repeat(32)),
+            ..SgxPackage::default()
+        });
         assert_eq!(refused_by(&unique, claims()), "accepted");
-        let other = SgxClaims { unique_id: [9; 32], ..claims() };
+        let other = SgxClaims {
+            unique_id: [9; 32],
+            ..claims()
+        };
         assert!(refused_by(&unique, other).starts_with("P.UniqueID"));
         let placeholder = Package {
-            sgx: Some(SgxPackage { unique_id: Some("put the id here".into()), ..SgxPackage::default() }),
+            sgx: Some(SgxPackage {
+                unique_id: Some("put the id here".into()),
+                ..SgxPackage::default()
+            }),
             ..package()
         };
         assert!(refused_by(&placeholder, claims()).starts_with("P.UniqueID"));
-        let none = Package { sgx: None, ..package() };
+        let none = Package {
+            sgx: None,
+            ..package()
+        };
         assert!(refused_by(&none, claims()).contains("found SGX evidence"));
     }
 
@@ -271,15 +357,31 @@ mod tests {
         let hardening = TcbStatus::SWHardeningNeeded;
         for status in TcbStatus::ALL {
             let default = matches!(status, TcbStatus::UpToDate | TcbStatus::SWHardeningNeeded);
-            assert_eq!(refused_by(&with(&[], &[]), found(status, None)) == "accepted", default, "{status}");
+            assert_eq!(
+                refused_by(&with(&[], &[]), found(status, None)) == "accepted",
+                default,
+                "{status}"
+            );
             let only = matches!(status, TcbStatus::UpToDate | TcbStatus::OutOfDate);
             let package = with(&["OutOfDate"], &[]);
-            assert_eq!(refused_by(&package, found(status, None)) == "accepted", only, "{status}");
-            assert_eq!(refused_by(&with(&[status.as_str()], &[]), found(status, None)), "accepted");
+            assert_eq!(
+                refused_by(&package, found(status, None)) == "accepted",
+                only,
+                "{status}"
+            );
+            assert_eq!(
+                refused_by(&with(&[status.as_str()], &[]), found(status, None)),
+                "accepted"
+            );
         }
-        assert!(refused_by(&with(&["outofdate"], &[]), found(TcbStatus::OutOfDate, None)).contains("outofdate"));
+        assert!(
+            refused_by(&with(&["outofdate"], &[]), found(TcbStatus::OutOfDate, None)).contains("outofdate")
+        );
         let listed = with(&[], &["INTEL-SA-1", "INTEL-SA-2"]);
-        assert_eq!(refused_by(&listed, found(hardening, Some(&["intel-sa-2"]))), "accepted");
+        assert_eq!(
+            refused_by(&listed, found(hardening, Some(&["intel-sa-2"]))),
+            "accepted"
+        );
         assert_eq!(refused_by(&listed, found(hardening, Some(&[]))), "accepted");
         assert!(refused_by(&listed, found(hardening, Some(&["INTEL-SA-3"]))).ends_with("found INTEL-SA-3"));
         assert!(refused_by(&listed, found(hardening, None)).ends_with("no list of advisories"));
@@ -299,9 +401,33 @@ mod tests {
         assert_eq!(platform.comply("I", &all), Ok(()));
         assert_eq!(platform.comply("I", &Infrastructure::default()), Ok(()));
         let refused = |rules: Infrastructure| platform.comply("I", &rules).unwrap_err().rule;
-        assert_eq!(refused(Infrastructure { cpu_svn: Some(vec![8; 16]), ..all.clone() }), "I.CPUSVN");
-        assert_eq!(refused(Infrastructure { qe_svn: Some(6), ..all.clone() }), "I.QESVN");
-        assert_eq!(refused(Infrastructure { pce_svn: Some(7), ..all.clone() }), "I.PCESVN");
-        assert_eq!(refused(Infrastructure { root_ca: Some(vec![3]), ..all }), "I.RootCA");
+        assert_eq!(
+            refused(Infrastructure {
+                cpu_svn: Some(vec![8; 16]),
+                ..all.clone()
+            }),
+            "I.CPUSVN"
+        );
+        assert_eq!(
+            refused(Infrastructure {
+                qe_svn: Some(6),
+                ..all.clone()
+            }),
+            "I.QESVN"
+        );
+        assert_eq!(
+            refused(Infrastructure {
+                pce_svn: Some(7),
+                ..all.clone()
+            }),
+            "I.PCESVN"
+        );
+        assert_eq!(
+            refused(Infrastructure {
+                root_ca: Some(vec![3]),
+                ..all
+            }),
+            "I.RootCA"
+        );
     }
 }

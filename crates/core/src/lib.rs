@@ -7,13 +7,20 @@
 #![forbid(unsafe_code)]
 
 pub mod ambient;
+pub mod appraisal;
+pub mod change;
+pub mod decision;
+pub mod flow;
 pub mod manifest;
+mod marble_environment;
 pub mod phase;
 pub mod pki;
 pub mod recovery;
 pub mod refusal;
 pub mod sealed;
 pub mod secret;
+pub mod state;
 pub mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod update_log;

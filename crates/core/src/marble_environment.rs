@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::manifest::{Name, TlsTag};
 use crate::pki::authority::Authority;
 use crate::pki::marble::MarbleIdentity;
-use crate::pki::pem;
+use crate::pki::pem::{self, CERTIFICATE, PRIVATE_KEY};
 use crate::secret::value::SecretValue;
 
 /// The variable with the transparent TLS configuration.
@@ -31,13 +31,13 @@ pub(crate) fn predefined(
     authority: &Authority,
     identity: &MarbleIdentity,
 ) -> [(Name, Zeroizing<Vec<u8>>); 4] {
-    let mut chain = pem::encode("CERTIFICATE", &identity.certificate);
-    chain.push_str(&pem::encode("CERTIFICATE", &authority.intermediate));
-    let private_key = pem::encode_private("PRIVATE KEY", identity.key.pkcs8().expose());
+    let mut chain = pem::encode(CERTIFICATE, &identity.certificate);
+    chain.push_str(&pem::encode(CERTIFICATE, &authority.intermediate));
+    let private_key = pem::encode_secret(PRIVATE_KEY, identity.key.pkcs8());
     [
         (
             "MARBLE_PREDEFINED_ROOT_CA".into(),
-            public(pem::encode("CERTIFICATE", &authority.marble_root)),
+            public(pem::encode(CERTIFICATE, &authority.marble_root)),
         ),
         ("MARBLE_PREDEFINED_MARBLE_CERTIFICATE_CHAIN".into(), public(chain)),
         (
@@ -46,7 +46,7 @@ pub(crate) fn predefined(
         ),
         (
             "MARBLE_PREDEFINED_COORDINATOR_ROOT_CA".into(),
-            public(pem::encode("CERTIFICATE", &authority.root)),
+            public(pem::encode(CERTIFICATE, &authority.root)),
         ),
     ]
 }
@@ -63,9 +63,9 @@ pub(crate) fn transparent_tls<'a>(
     tags: impl Iterator<Item = &'a TlsTag>,
     secrets: &BTreeMap<Name, SecretValue>,
 ) -> Result<Zeroizing<Vec<u8>>, MissingCertificate> {
-    let root = pem::encode("CERTIFICATE", &authority.marble_root);
-    let own_certificate = pem::encode("CERTIFICATE", &identity.certificate);
-    let own_key = pem::encode_private("PRIVATE KEY", identity.key.pkcs8().expose());
+    let root = pem::encode(CERTIFICATE, &authority.marble_root);
+    let own_certificate = pem::encode(CERTIFICATE, &identity.certificate);
+    let own_key = pem::encode_secret(PRIVATE_KEY, identity.key.pkcs8());
     let own = |client_auth| Connection {
         cacrt: root.clone(),
         clicrt: own_certificate.clone(),
@@ -89,9 +89,9 @@ pub(crate) fn transparent_tls<'a>(
                     let private = value.private.as_ref().ok_or_else(missing)?;
                     Connection {
                         cacrt: root.clone(),
-                        clicrt: pem::encode("CERTIFICATE", &value.certificate),
+                        clicrt: pem::encode(CERTIFICATE, &value.certificate),
                         client_auth: Some(!entry.disable_client_auth),
-                        clikey: pem::encode_private("PRIVATE KEY", private.expose()),
+                        clikey: pem::encode_secret(PRIVATE_KEY, private),
                     }
                 }
             };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::phase::Phase;
-use crate::pki::pem;
+use crate::pki::pem::{self, CERTIFICATE};
 use crate::refusal::Refusal;
 use crate::state::State;
 
@@ -25,8 +25,8 @@ pub fn status(state: &State) -> Phase {
 /// The Coordinator's certificates as PEM: intermediate, then root.
 pub fn certificate_chain(state: &State) -> String {
     let authority = state.authority();
-    let mut chain = pem::encode("CERTIFICATE", &authority.intermediate);
-    chain.push_str(&pem::encode("CERTIFICATE", &authority.root));
+    let mut chain = pem::encode(CERTIFICATE, &authority.intermediate);
+    chain.push_str(&pem::encode(CERTIFICATE, &authority.root));
     chain
 }
 

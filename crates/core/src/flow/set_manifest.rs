@@ -11,7 +11,7 @@ use crate::phase::Phase;
 use crate::pki::authority;
 use crate::recovery::{self, RecoveryPlan, RecoveryScheme};
 use crate::refusal::{Refusal, RefusalKind};
-use crate::sealed::DataKey;
+use crate::sealed::{DataKey, StateCipher};
 use crate::secret::generate;
 use crate::secret::value::SecretValue;
 use crate::state::State;
@@ -62,7 +62,7 @@ pub fn prepare(
     let manifest = checked.manifest;
     let signature = authority::sign_manifest(&state.authority, &manifest.raw, ambient)?;
 
-    let key = DataKey::draw(state.authority.suite, ambient.dice);
+    let key = DataKey::generate(StateCipher::of(state.authority.suite), ambient.dice);
     let (recovery, recovery_secrets) = recovery::split(
         &key,
         &manifest.recovery_keys,
@@ -149,14 +149,14 @@ pub fn check_phase(state: &State) -> Result<(), Refusal> {
 fn refuse_manifest(error: &ManifestError) -> Refusal {
     let kind = match error {
         ManifestError::TooLarge { .. } => RefusalKind::TooLarge,
-        ManifestError::Syntax { .. } | ManifestError::Problems(_) => RefusalKind::Invalid,
+        ManifestError::Syntax { .. } | ManifestError::Problems { .. } => RefusalKind::Invalid,
     };
     Refusal::new(kind, format!("checking manifest: {error}"))
 }
 
 fn consequences(manifest: &Manifest, recovery: &RecoveryPlan) -> Vec<String> {
     let mut warnings = Vec::new();
-    if recovery.scheme == RecoveryScheme::None {
+    if recovery.scheme() == RecoveryScheme::None {
         warnings.push(
             "RecoveryKeys: none given; if the seal key is lost, the state cannot be recovered".to_owned(),
         );

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::StateId;
 use crate::ambient::{CryptoFault, Dice};
+use crate::pki::CryptoSuite;
 use crate::secret::value::SecretBytes;
 
 /// How the state is encrypted: decided by the crypto suite of the deployment (`spec/03`).
@@ -18,6 +19,14 @@ pub enum StateCipher {
 }
 
 impl StateCipher {
+    /// The cipher of a crypto suite.
+    pub const fn of(suite: CryptoSuite) -> Self {
+        match suite {
+            CryptoSuite::P256Aes128 => Self::Aes128Gcm,
+            CryptoSuite::P384Aes256 => Self::Aes256Gcm,
+        }
+    }
+
     /// Length of the data key in bytes.
     pub const fn key_length(self) -> usize {
         match self {
