@@ -17,7 +17,7 @@ use super::support::{
     assert_warned, patched, set, small,
 };
 
-fn certificate(cert: Value) -> CertificateTemplate {
+fn certificate(cert: &Value) -> CertificateTemplate {
     let definition = json!({"Type": "cert-ed25519", "Cert": cert});
     let mut manifest = accept_silently(&patched("/Secrets/x", definition));
     template(manifest.secrets.remove("x").unwrap())
@@ -124,7 +124,7 @@ fn validity_is_shown_as_replies_show_it() {
 
 #[test]
 fn certificates_have_defaults() {
-    let defaults = certificate(json!(null));
+    let defaults = certificate(&json!(null));
     assert_eq!(
         defaults,
         CertificateTemplate {
@@ -148,23 +148,23 @@ fn certificates_have_defaults() {
         json!({"NotAfter": "", "MaxPathLen": -1, "MaxPathLenZero": false, "SubjectKeyId": [], "Policies": []}),
         json!({"PermittedDNSDomainsCritical": true, "PermittedDNSDomains": null}),
     ] {
-        assert_eq!(certificate(same.clone()), defaults, "{same}");
+        assert_eq!(certificate(&same), defaults, "{same}");
     }
-    let none = certificate(json!({"DNSNames": [], "IPAddresses": [], "ExtKeyUsage": []}));
+    let none = certificate(&json!({"DNSNames": [], "IPAddresses": [], "ExtKeyUsage": []}));
     assert!(none.dns_names.is_empty() && none.ip_addresses.is_empty() && none.extended_key_usage.is_empty());
     assert_eq!(none.subject.common_name, "MarbleRun Generated Certificate");
     assert_eq!(
-        certificate(json!({"DNSNames": ["a", "b"]})).subject.common_name,
+        certificate(&json!({"DNSNames": ["a", "b"]})).subject.common_name,
         "MarbleRun Generated Certificate"
     );
-    assert_eq!(certificate(json!({"DNSNames": ["a"]})).subject.common_name, "a");
-    let named = certificate(json!({"DNSNames": ["a"], "Subject": {"CommonName": "Me"}}));
+    assert_eq!(certificate(&json!({"DNSNames": ["a"]})).subject.common_name, "a");
+    let named = certificate(&json!({"DNSNames": ["a"], "Subject": {"CommonName": "Me"}}));
     assert_eq!(named.subject.common_name, "Me");
 }
 
 #[test]
 fn certificates_with_every_field() {
-    let read = certificate(json!({
+    let read = certificate(&json!({
         "Subject": {
             "Country": ["DE"], "Organization": ["\u{d6}rg", "Two"], "OrganizationalUnit": ["Unit"], "Locality": ["L"],
             "Province": ["P"], "StreetAddress": ["S 1"], "PostalCode": ["12345"], "SerialNumber": "7", "CommonName": "N",
@@ -282,11 +282,11 @@ fn certificates_with_every_field() {
         })
     );
     assert_eq!(
-        certificate(json!({"IsCA": true, "MaxPathLenZero": true})).max_path_length,
+        certificate(&json!({"IsCA": true, "MaxPathLenZero": true})).max_path_length,
         Some(0)
     );
     assert_eq!(
-        certificate(json!({"IsCA": true, "MaxPathLen": 0})).max_path_length,
+        certificate(&json!({"IsCA": true, "MaxPathLen": 0})).max_path_length,
         None
     );
 }

@@ -2,11 +2,21 @@
 
 #![recursion_limit = "512"]
 
+#[cfg(test)]
 mod accepted;
+#[cfg(test)]
 mod arbitrary;
+#[cfg(test)]
 mod broken;
+#[cfg(test)]
+mod broken_access;
+#[cfg(test)]
 mod broken_certificates;
+#[cfg(test)]
 mod golden;
+#[cfg(test)]
 mod large;
+#[cfg(test)]
 mod spelling;
+#[cfg(test)]
 mod support;

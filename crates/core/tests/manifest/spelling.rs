@@ -195,7 +195,7 @@ fn templates_tell_what_they_refer_to() {
     let manifest = accept_silently(&patched("/Marbles/marble/Parameters/Env/KEY", json!(text)));
     let references = &manifest.marbles["marble"].references;
     let names = |set: &std::collections::BTreeSet<marblerun_core::manifest::Name>| {
-        set.iter().map(|name| name.to_string()).collect::<Vec<_>>()
+        set.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(
         names(&references.secrets),

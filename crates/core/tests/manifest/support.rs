@@ -66,9 +66,9 @@ pub fn set(manifest: &mut Value, pointer: &str, value: Value) {
         Value::Array(items) => {
             let index: usize = name.parse().unwrap();
             if index == items.len() {
-                items.push(value)
+                items.push(value);
             } else {
-                items[index] = value
+                items[index] = value;
             }
         }
         other => panic!("{parent} is {other}"),
@@ -138,4 +138,14 @@ pub fn assert_warned(manifest: &Value, kind: WarningKind, path: &str, word: &str
     assert_eq!((warning.kind, warning.path.as_str()), (kind, path), "{warning}");
     assert!(warning.message.contains(word), "{word:?} is not in {warning}");
     manifest
+}
+
+/// Where to break the small manifest, with what, the path of the problem and a word of its message.
+pub type Case = (&'static str, Value, &'static str, &'static str);
+
+/// Each case alone is refused for its one reason.
+pub fn assert_each_refused(cases: Vec<Case>) {
+    for (pointer, value, path, word) in cases {
+        assert_refused(&patched(pointer, value), path, word);
+    }
 }
