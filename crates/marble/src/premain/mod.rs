@@ -1,0 +1,165 @@
+//! What runs before a marble's application (spec/04, "Premain").
+//!
+//! 1. Read the settings from the environment.
+//! 2. Find out what the marble runs in, and so how it gets evidence.
+//! 3. Read or create the UUID.
+//! 4. Make a key, a self-signed certificate and a CSR with it.
+//! 5. Ask the TEE for a quote over SHA-256 of the certificate.
+//! 6. Ask the Coordinator to be activated; again while it cannot be reached.
+//! 7. Check all that came, and refuse what cannot be done: nothing is written before.
+//! 8. Write the files.
+//! 9. Become the application: [`Application::execute`].
+
+mod activate;
+mod apply;
+mod command;
+mod connection;
+mod credentials;
+mod evidence;
+mod occlum;
+mod settings;
+mod transparent_tls;
+mod uuid_file;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use marblerun_attestation::issue::{self, IssueError, Issuer, SystemName};
+use marblerun_wire::marble::{ActivationReq, Parameters};
+
+pub use self::activate::ActivationError;
+pub use self::apply::ApplyError;
+pub use self::command::{Application, CommandError};
+use self::credentials::Credentials;
+pub use self::credentials::CredentialsError;
+pub use self::occlum::OcclumIssuer;
+pub use self::settings::{CoordinatorAddress, LogFormat, Settings, SettingsError};
+pub use self::transparent_tls::TransparentTlsDemanded;
+pub use self::uuid_file::UuidFileError;
+
+/// Everything the premain takes from the process it runs in.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Below it lie the pseudo-files of TEEs and all absolute paths of the manifest; `/` in production.
+    pub root: PathBuf,
+    /// As `uname` tells.
+    pub system: SystemName,
+    /// Environment variables.
+    pub variables: BTreeMap<OsString, OsString>,
+    /// Command line, own `argv[0]` first.
+    pub arguments: Vec<OsString>,
+    /// The file this program was started from, if the system tells.
+    pub executable: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn of_this_process() -> Self {
+        Self {
+            root: PathBuf::from("/"),
+            system: SystemName::of_this_system(),
+            variables: std::env::vars_os().collect(),
+            arguments: std::env::args_os().collect(),
+            executable: std::env::current_exe().ok(),
+        }
+    }
+}
+
+/// Why the application was not started, by step.
+#[derive(Debug, thiserror::Error)]
+pub enum PremainError {
+    /// The command line is wrong.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// A variable of the environment is wrong or missing.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The UUID can be neither read nor created.
+    #[error(transparent)]
+    UuidFile(#[from] UuidFileError),
+    /// Key, certificate or CSR cannot be made.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The TEE gave no evidence.
+    #[error("no evidence from the TEE: {0}")]
+    Evidence(#[from] IssueError),
+    /// The Coordinator did not activate the marble.
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
+    /// The manifest demands transparent TLS, which the premain does not do.
+    #[error(transparent)]
+    TransparentTls(#[from] TransparentTlsDemanded),
+    /// What the manifest gives cannot be applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+/// Steps 1 to 8. Blocks; starts a Tokio runtime of its own for the time of the activation, so it must not be called
+/// from within one.
+///
+/// # Errors
+/// [`PremainError`], by step. Before step 8 nothing was written but the UUID file.
+pub fn prepare(surroundings: &Surroundings) -> Result<Application, PremainError> {
+    // Steps 1 and 2. A wrong command line is found before an activation is spent on it.
+    let settings = Settings::read(|name| {
+        surroundings
+            .variables
+            .get(OsString::from(name).as_os_str())
+            .cloned()
+    })?;
+    let environment = issue::detect(&surroundings.root, &surroundings.system);
+    let invocation = command::Invocation::read(
+        environment,
+        &surroundings.arguments,
+        surroundings.executable.as_deref(),
+    )?;
+    tracing::info!(
+        marble_type = settings.marble_type,
+        coordinator = %settings.coordinator,
+        environment = ?environment,
+        "starting a marble"
+    );
+    let issuer = evidence::issuer(environment, &surroundings.root);
+
+    let mut parameters = activate_marble(&settings, issuer.as_ref())?;
+
+    // Step 7
+    let inherited = surroundings
+        .variables
+        .get(marble_ttls_variable().as_os_str())
+        .cloned();
+    transparent_tls::refuse(&parameters, inherited.as_deref())?;
+    apply::check(&parameters)?;
+    let application = command::application(&invocation, &surroundings.root, &mut parameters)?;
+
+    // Step 8
+    apply::write_files(environment, &surroundings.root, &parameters.files)?;
+    Ok(application)
+}
+
+/// Steps 3 to 6.
+fn activate_marble(settings: &Settings, issuer: &dyn Issuer) -> Result<Parameters, PremainError> {
+    let uuid = uuid_file::read_or_create(&settings.uuid_file)?;
+    let credentials = Credentials::new(&settings.names)?;
+    let quote = issuer.quote(&credentials.binding())?;
+    tracing::info!(%uuid, uuid_file = %settings.uuid_file.display(), quote_bytes = quote.len(), "asking to be activated");
+    let request = ActivationReq {
+        quote,
+        csr: credentials.certificate_signing_request().to_vec(),
+        marble_type: settings.marble_type.clone(),
+        uuid: uuid.to_string(),
+    };
+    let parameters = activate::activate(settings, credentials, &request)?;
+    tracing::info!(
+        files = parameters.files.len(),
+        variables = parameters.env.len(),
+        arguments = parameters.argv.len(),
+        "activated"
+    );
+    Ok(parameters)
+}
+
+fn marble_ttls_variable() -> OsString {
+    marblerun_wire::marble::ENVIRONMENT_TTLS_CONFIG.into()
+}

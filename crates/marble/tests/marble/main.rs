@@ -1,0 +1,9 @@
+//! The marble side against a small Coordinator that does as each test says.
+
+#![cfg(test)]
+
+mod activation;
+mod library_os;
+mod refusals;
+mod sdk;
+mod support;

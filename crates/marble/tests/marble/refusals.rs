@@ -1,0 +1,367 @@
+//! `marble-run` as a process, where the application must not start.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use marblerun_wire::marble::{ActivationResp, REPLY_LIMIT};
+use rustls::crypto::aws_lc_rs;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, SignatureScheme};
+use tonic::{Code, Status};
+
+use crate::support::any_client::AnyClient;
+use crate::support::{Coordinator, SECRET, Server, failing, marble_run, parameters};
+
+const ECHO: [&str; 2] = ["echo", "started"];
+
+fn harmless(_: usize) -> Result<ActivationResp, Status> {
+    Ok(ActivationResp {
+        parameters: Some(parameters(&[], &[], &ECHO)),
+    })
+}
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn every_status_but_unavailable_ends_it_at_once() {
+    for code in [
+        Code::FailedPrecondition,
+        Code::Unauthenticated,
+        Code::PermissionDenied,
+        Code::InvalidArgument,
+        Code::Internal,
+        Code::Unknown,
+        Code::Unimplemented,
+        Code::DeadlineExceeded,
+    ] {
+        let coordinator = Coordinator::answering(move |_| Err(Status::new(code, "the reason\nin two lines")));
+        let log = failing(marble_run(coordinator.address, directory().path()).args(ECHO), 1);
+        let expected = format!(
+            "the Coordinator at {} refused the activation: {code:?}: the reason in two lines",
+            coordinator.address
+        );
+        assert!(log.contains(&expected), "{log}");
+        assert_eq!(coordinator.calls().len(), 1);
+    }
+}
+
+#[test]
+fn a_coordinator_that_stays_unavailable_is_given_up() {
+    let coordinator = Coordinator::answering(|_| Err(Status::unavailable("in recovery")));
+    let log = failing(
+        marble_run(coordinator.address, directory().path())
+            .args(ECHO)
+            .env("EDG_MARBLE_ACTIVATION_TIMEOUT", "500ms"),
+        1,
+    );
+    let attempts = coordinator.calls().len();
+    assert!((2..10).contains(&attempts), "{attempts}");
+    let expected = format!(
+        "the Coordinator at {} was not reached in {attempts} attempts within 0.5 s \
+         (EDG_MARBLE_ACTIVATION_TIMEOUT), last: Unavailable: in recovery",
+        coordinator.address
+    );
+    assert!(log.contains(&expected), "{log}");
+}
+
+#[test]
+fn a_coordinator_that_is_not_there_is_given_up() {
+    // Far from listening.
+    let coordinator = Coordinator::start(Server::default(), Duration::from_secs(3600), harmless);
+    let begin = Instant::now();
+    let log = failing(
+        marble_run(coordinator.address, directory().path())
+            .args(ECHO)
+            .env("EDG_MARBLE_ACTIVATION_TIMEOUT", "1"),
+        1,
+    );
+    assert!(begin.elapsed() >= Duration::from_secs(1));
+    assert!(
+        log.contains("within 1 s (EDG_MARBLE_ACTIVATION_TIMEOUT), last: Connection refused"),
+        "{log}"
+    );
+
+    let log = failing(
+        marble_run(coordinator.address, directory().path())
+            .args(ECHO)
+            .env("EDG_MARBLE_ACTIVATION_TIMEOUT", "0"),
+        1,
+    );
+    assert!(log.contains("in 1 attempts within 0 s"), "{log}");
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let log = failing(
+        marble_run(listener.local_addr().unwrap(), directory().path())
+            .args(ECHO)
+            .env("EDG_MARBLE_ACTIVATION_TIMEOUT", "1s"),
+        1,
+    );
+    assert!(log.contains("last: no connection within 1 s"), "{log}");
+}
+
+#[test]
+fn a_server_that_hangs_up_is_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let log = failing(
+        marble_run(address, directory().path())
+            .args(ECHO)
+            .env("EDG_MARBLE_ACTIVATION_TIMEOUT", "500ms"),
+        1,
+    );
+    assert!(
+        log.contains("within 0.5 s") && !log.contains("in 1 attempts"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_refused_client_certificate_is_said_and_not_tried_again() {
+    // Asks for a certificate that a marble cannot have: signed by someone.
+    let authority = rcgen::generate_simple_self_signed(vec!["authority".to_owned()]).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.cert.der().clone()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .unwrap();
+    let server = Server {
+        clients,
+        ..Server::default()
+    };
+    let coordinator = Coordinator::start(server, Duration::ZERO, harmless);
+    let log = failing(marble_run(coordinator.address, directory().path()).args(ECHO), 1);
+    let expected = format!(
+        "the Coordinator at {} refused the TLS handshake with alert ",
+        coordinator.address
+    );
+    assert!(log.contains(&expected), "{log}");
+    assert!(
+        log.contains(": it does not accept the client certificate of a marble"),
+        "{log}"
+    );
+    assert_eq!(coordinator.connections(), 1);
+}
+
+#[test]
+fn a_missing_client_certificate_is_said_and_not_tried_again() {
+    // Takes only keys that marble-run does not have, so it sends no certificate.
+    let clients = AnyClient {
+        schemes: vec![SignatureScheme::ED25519],
+        ..AnyClient::default()
+    };
+    let server = Server {
+        clients: Arc::new(clients),
+        ..Server::default()
+    };
+    let coordinator = Coordinator::start(server, Duration::ZERO, harmless);
+    let log = failing(marble_run(coordinator.address, directory().path()).args(ECHO), 1);
+    assert!(
+        log.contains("with alert CertificateRequired: it requires a client certificate and saw none"),
+        "{log}"
+    );
+    assert_eq!(coordinator.connections(), 1);
+}
+
+#[test]
+fn another_server_is_told_from_a_coordinator() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            stream
+                .unwrap()
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .unwrap();
+        }
+    });
+    let log = failing(marble_run(address, directory().path()).args(ECHO), 1);
+    assert!(
+        log.contains(&format!("{address} is not the Marble API of a Coordinator: ")),
+        "{log}"
+    );
+
+    let server = Server {
+        protocols: vec![b"http/1.1".to_vec()],
+        ..Server::default()
+    };
+    let coordinator = Coordinator::start(server, Duration::ZERO, harmless);
+    let log = failing(marble_run(coordinator.address, directory().path()).args(ECHO), 1);
+    assert!(
+        log.contains("with alert NoApplicationProtocol: it does not speak HTTP/2"),
+        "{log}"
+    );
+
+    let server = Server {
+        protocols: Vec::new(),
+        ..Server::default()
+    };
+    let coordinator = Coordinator::start(server, Duration::ZERO, harmless);
+    let log = failing(marble_run(coordinator.address, directory().path()).args(ECHO), 1);
+    assert!(log.contains("found: no HTTP/2 agreed on"), "{log}");
+}
+
+#[test]
+fn an_answer_without_parameters_or_too_large_is_refused() {
+    let coordinator = Coordinator::answering(|_| Ok(ActivationResp { parameters: None }));
+    let log = failing(marble_run(coordinator.address, directory().path()).args(ECHO), 1);
+    assert!(log.contains("gave no parameters"), "{log}");
+
+    let large = SECRET.repeat(REPLY_LIMIT / SECRET.len() + 1);
+    let coordinator = Coordinator::giving(parameters(&[("file", &large)], &[], &[]));
+    let log = failing(marble_run(coordinator.address, directory().path()).args(ECHO), 1);
+    assert!(
+        log.contains("OutOfRange") && log.contains(&REPLY_LIMIT.to_string()),
+        "{log}"
+    );
+    assert_eq!(coordinator.calls().len(), 1);
+}
+
+#[test]
+fn transparent_tls_is_refused_before_anything_is_written() {
+    let directory = directory();
+    let configuration = format!(
+        r#"{{"tls": {{"Incoming": {{"*:8080": {{"clikey": "{SECRET}"}}}}, "Outgoing": {{"backend:80": {{}}}}}}}}"#
+    );
+    let coordinator = Coordinator::giving(parameters(
+        &[("file", "x")],
+        &[("MARBLE_TTLS_CONFIG", &configuration)],
+        &ECHO,
+    ));
+    let log = failing(&mut marble_run(coordinator.address, directory.path()), 1);
+    assert!(
+        log.contains("gives this marble TLS tags (incoming *:8080, outgoing backend:80)"),
+        "{log}"
+    );
+    assert!(!directory.path().join("file").exists());
+}
+
+#[test]
+fn what_cannot_be_applied_is_refused_before_anything_is_written() {
+    for (given, expected) in [
+        (
+            parameters(&[("a", "x")], &[("A=B", SECRET)], &ECHO),
+            "environment variable \"A=B\" of the manifest",
+        ),
+        (
+            parameters(&[("a", "x")], &[("A", "s3cr3t\0")], &ECHO),
+            "environment variable \"A\" of the manifest",
+        ),
+        (
+            parameters(&[("a", "x"), ("", SECRET)], &[], &ECHO),
+            "file \"\" of the manifest",
+        ),
+        (
+            parameters(&[("a", "x")], &[], &["echo", "s3cr3t\0"]),
+            "argument 1 in `Argv` of the manifest",
+        ),
+        (parameters(&[("a", "x")], &[], &[]), "no program to start"),
+    ] {
+        let directory = directory();
+        let coordinator = Coordinator::giving(given);
+        let log = failing(&mut marble_run(coordinator.address, directory.path()), 1);
+        assert!(log.contains(expected), "{log}");
+        assert!(!directory.path().join("a").exists());
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named() {
+    let directory = directory();
+    std::fs::write(directory.path().join("plain"), "").unwrap();
+    let coordinator = Coordinator::giving(parameters(&[("plain/file", SECRET)], &[], &ECHO));
+    let log = failing(&mut marble_run(coordinator.address, directory.path()), 1);
+    assert!(
+        log.contains("file \"plain/file\" of the manifest: cannot make directory plain: "),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_program_that_cannot_be_started_is_named() {
+    let directory = directory();
+    std::fs::write(directory.path().join("data"), "").unwrap();
+    for (program, status) in [("./absent", 127), ("absent-from-path", 127), ("./data", 126)] {
+        let coordinator = Coordinator::giving(parameters(&[], &[], &[program, SECRET]));
+        let log = failing(&mut marble_run(coordinator.address, directory.path()), status);
+        assert!(log.contains(&format!("cannot start {program}: ")), "{log}");
+    }
+}
+
+#[test]
+fn a_wrong_environment_or_command_line_costs_no_activation() {
+    let coordinator = Coordinator::start(Server::default(), Duration::ZERO, harmless);
+    let directory = directory();
+    let run = |change: &dyn Fn(&mut std::process::Command)| {
+        let mut command = marble_run(coordinator.address, directory.path());
+        change(&mut command);
+        failing(&mut command, 1)
+    };
+    for (variable, value, expected) in [
+        ("EDG_MARBLE_TYPE", "", "EDG_MARBLE_TYPE is not set"),
+        (
+            "EDG_MARBLE_COORDINATOR_ADDR",
+            "nowhere",
+            "EDG_MARBLE_COORDINATOR_ADDR is \"nowhere\": expected host:port",
+        ),
+        (
+            "EDG_MARBLE_DNS_NAMES",
+            "a b",
+            "EDG_MARBLE_DNS_NAMES is \"a b\": expected",
+        ),
+        (
+            "EDG_MARBLE_ACTIVATION_TIMEOUT",
+            "soon",
+            "EDG_MARBLE_ACTIVATION_TIMEOUT is \"soon\": expected",
+        ),
+        (
+            "EDG_MARBLE_UUID_FILE",
+            "absent/uuid",
+            "UUID file absent/uuid: cannot create it: ",
+        ),
+    ] {
+        let log = run(&|command| {
+            command.env(variable, value);
+        });
+        assert!(log.contains(expected), "{log}");
+    }
+    let log = run(&|command| {
+        command.arg("--verbose");
+    });
+    assert!(
+        log.contains("unknown option \"--verbose\": expected marble-run [--] program args"),
+        "{log}"
+    );
+
+    std::fs::write(directory.path().join("uuid"), "no uuid").unwrap();
+    let log = run(&|_| {});
+    assert!(
+        log.contains("UUID file uuid holds no UUID: expected its 36 characters, found 7 bytes"),
+        "{log}"
+    );
+    assert_eq!(coordinator.connections(), 0);
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_retried_and_said() {
+    let nowhere: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let log = failing(
+        marble_run(nowhere, directory().path())
+            .args(ECHO)
+            .env("EDG_MARBLE_COORDINATOR_ADDR", "coordinator.invalid:2001")
+            .env("EDG_MARBLE_ACTIVATION_TIMEOUT", "200ms"),
+        1,
+    );
+    assert!(
+        log.contains("the Coordinator at coordinator.invalid:2001 was not reached"),
+        "{log}"
+    );
+}
