@@ -1,4 +1,5 @@
-//! Why a Coordinator could not be reached, trusted or asked.
+//! Why a Coordinator could not be reached, trusted or asked. The texts do not repeat those of their sources: print
+//! the whole chain.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::certificate::CertificateError;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No connection.
-    #[error("cannot reach the Coordinator at {address}: {source}")]
+    #[error("cannot reach the Coordinator at {address}")]
     Unreachable {
         /// Where.
         address: Address,
@@ -40,7 +41,7 @@ pub enum ConnectError {
         names: Vec<String>,
     },
     /// No TLS 1.3 session: what answers is no Coordinator, or it does not prove the key of its certificate.
-    #[error("no TLS 1.3 session with {address}: {source}")]
+    #[error("no TLS 1.3 session with {address}")]
     Tls {
         /// Where.
         address: Address,
@@ -48,7 +49,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// No HTTP on the session.
-    #[error("no HTTP connection with {address}: {source}")]
+    #[error("no HTTP connection with {address}")]
     Http {
         /// Where.
         address: Address,
@@ -65,7 +66,7 @@ pub enum ConnectError {
     #[error("verification by evidence is not available in this version")]
     EvidenceUnavailable,
     /// The certificate chain that came with the evidence is unusable.
-    #[error("the Coordinator at {address} sent an unusable certificate chain: {source}")]
+    #[error("the Coordinator at {address} sent an unusable certificate chain")]
     Chain {
         /// Where.
         address: Address,
@@ -121,7 +122,7 @@ pub enum RequestError {
         limit: usize,
     },
     /// The connection broke. Whether the request was carried out is not known.
-    #[error("the connection broke during {request}: {source}")]
+    #[error("the connection broke during {request}")]
     Broken {
         /// Method and path.
         request: String,

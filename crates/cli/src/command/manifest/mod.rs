@@ -1,5 +1,6 @@
 //! `manifest …`
 
+mod check;
 mod get;
 mod log;
 mod set;
@@ -23,6 +24,8 @@ pub enum Command {
     Verify(verify::Arguments),
     /// Print the SHA-256 of a manifest as it would be uploaded
     Signature(signature::Arguments),
+    /// Check a manifest without a Coordinator
+    Check(check::Arguments),
     /// Print or save the update log
     Log(log::Arguments),
 }
@@ -34,6 +37,7 @@ pub fn run(command: &Command, flags: &GlobalFlags, output: &Output) -> Result<()
         Command::Get(arguments) => get::run(arguments, flags, output),
         Command::Verify(arguments) => verify::run(arguments, flags, output),
         Command::Signature(arguments) => signature::run(arguments, output),
+        Command::Check(arguments) => check::run(arguments, output),
         Command::Log(arguments) => log::run(arguments, flags, output),
     }
 }

@@ -1,0 +1,14 @@
+//! The real program: `marblerun` as scripts call it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
+
+mod offline;
+mod online;
+#[path = "../../../client/tests/server/mod.rs"]
+mod server;
+mod support;
