@@ -17,7 +17,7 @@ const FIELDS: &[&str] = &["Data", "Encoding", "NoTemplates"];
 
 /// References of all different templates together. A template that walks over all secrets refers to each of
 /// them, so that without a bound a small document could ask for more memory than there is.
-const REFERENCES: usize = 10_000_000;
+const REFERENCES: usize = 4_000_000;
 
 /// Compiles templates, each text once.
 pub(super) struct Contents<'d, 's> {

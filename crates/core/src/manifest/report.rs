@@ -63,7 +63,7 @@ pub enum Limit {
     Nesting,
     /// [`super::Limits::VALUES`]
     Values,
-    /// References from templates to secrets, all templates together: 10,000,000.
+    /// References from templates to secrets, all templates together: 4,000,000.
     References,
 }
 

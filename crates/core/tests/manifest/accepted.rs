@@ -580,7 +580,6 @@ fn updates_of_packages() {
 }
 
 #[test]
-#[ignore = "until templates are checked"]
 fn old_spellings_in_templates_are_warned_about() {
     let manifest = patched(
         "/Marbles/marble/Parameters/Env/KEY",

@@ -462,7 +462,6 @@ fn contents() {
 }
 
 #[test]
-#[ignore = "until templates are checked"]
 fn templates() {
     const FILE: &str = "/Marbles/marble/Parameters/Files/~1file";
     const KEY: &str = "/Marbles/marble/Parameters/Env/KEY";

@@ -165,7 +165,6 @@ fn the_accepted_manifest_is_read_whole() {
 }
 
 #[test]
-#[ignore = "until templates are checked"]
 fn what_the_original_refused_is_refused_at_the_right_place() {
     let cases: Vec<Value> = serde_json::from_str(REFUSED).unwrap();
     assert_eq!(cases.len(), 19);

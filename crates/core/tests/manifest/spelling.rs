@@ -189,7 +189,6 @@ fn contents_in_every_encoding() {
 }
 
 #[test]
-#[ignore = "until templates are checked"]
 fn templates_tell_what_they_refer_to() {
     let text = "{{ hex .Secrets.private }} {{ hex .Previous.Secrets.shared }} {{ hex .MarbleRun.SealKey }}";
     let manifest = accept_silently(&patched("/Marbles/marble/Parameters/Env/KEY", json!(text)));
