@@ -163,7 +163,11 @@ impl Profile<'_> {
                 Ok(self.policies.iter().map(policy).collect::<Vec<_>>())
             })?;
         }
-        if let Some(constraints) = self.name_constraints {
+        // Constraints without names are none: an empty extension is not allowed (RFC 5280 section 4.2.1.10).
+        let has_names = |given: &&NameConstraints| {
+            given.permitted != NameSet::default() || given.excluded != NameSet::default()
+        };
+        if let Some(constraints) = self.name_constraints.filter(has_names) {
             list.push(
                 "name constraints",
                 ID_CE_NAME_CONSTRAINTS,

@@ -257,6 +257,19 @@ fn authorities_get_a_key_identifier_others_only_if_given() {
 }
 
 #[test]
+fn name_constraints_without_names_are_left_out() {
+    let template = CertificateTemplate {
+        name_constraints: Some(NameConstraints {
+            critical: true,
+            ..NameConstraints::default()
+        }),
+        ..ordinary()
+    };
+    let der = issue(&template, 1, NOW);
+    assert!(read(&der).name_constraints().unwrap().is_none());
+}
+
+#[test]
 fn names_are_critical_only_without_a_subject() {
     let critical = |template: &CertificateTemplate| {
         let der = issue(template, 1, NOW);
