@@ -21,9 +21,11 @@ pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>> {
 }
 
 /// Makes sure that a file can be written, before something is done whose result belongs there. What the file
-/// holds stays as it is.
-pub fn probe(path: &Path) -> Result<()> {
-    open(path).map(drop)
+/// holds stays as it is. Tells whether the file was made by this.
+pub fn probe(path: &Path) -> Result<bool> {
+    let existed = path.exists();
+    open(path)?;
+    Ok(!existed)
 }
 
 /// Writes a file of mode 0600, in place of what was there.

@@ -291,6 +291,17 @@ async fn a_refused_manifest_pins_nothing() {
         "refused POST /api/v2/manifest with HTTP 500: checking manifest: \u{fffd}[2Jno",
     );
     assert!(!outcome.stdout.contains("successfully"));
+    home.write("kept", "kept");
+    for file in ["made", "kept"] {
+        failed(
+            &coordinator
+                .run(&home, &["manifest", "set", "m.json", "ADDR", "-i", "-r", file])
+                .await,
+            "HTTP 500",
+        );
+    }
+    assert!(!home.file("made").exists());
+    assert_eq!(home.read("kept"), "kept");
     let hash = "00".repeat(32);
     failed(
         &coordinator

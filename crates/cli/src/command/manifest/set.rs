@@ -31,20 +31,41 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, flags: &GlobalFlags, output: &Output) -> Result<()> {
     let manifest = manifest_file::read(&arguments.manifest)?;
     // Recovery data exists once: what cannot be kept must not be made.
-    if let Some(path) = &arguments.recoverydata {
-        files::probe(path)?;
-    }
+    let made = match &arguments.recoverydata {
+        Some(path) => files::probe(path)?.then_some(path),
+        None => None,
+    };
     let fingerprint = manifest_fingerprint(&manifest);
     session::run(async {
-        let session = Session::fresh(flags, &arguments.address).await?;
-        output.notice(&format!("Manifest signature: {fingerprint}"))?;
-        let set = session.coordinator().set_manifest(&manifest).await?;
+        let (session, set) = match set(arguments, flags, output, &manifest, &fingerprint).await {
+            Ok(done) => done,
+            Err(error) => {
+                if let Some(path) = made {
+                    // Empty, and made above: nothing is lost if it stays.
+                    let _ = std::fs::remove_file(path);
+                }
+                return Err(error);
+            }
+        };
         report(arguments, output, &fingerprint, &set)?;
         session
             .pin(flags)
             .await
             .context("the manifest is set, but the Coordinator could not be pinned")
     })
+}
+
+async fn set(
+    arguments: &Arguments,
+    flags: &GlobalFlags,
+    output: &Output,
+    manifest: &[u8],
+    fingerprint: &str,
+) -> Result<(Session, v2::ManifestSet)> {
+    let session = Session::fresh(flags, &arguments.address).await?;
+    output.notice(&format!("Manifest signature: {fingerprint}"))?;
+    let set = session.coordinator().set_manifest(manifest).await?;
+    Ok((session, set))
 }
 
 fn report(arguments: &Arguments, output: &Output, fingerprint: &str, set: &v2::ManifestSet) -> Result<()> {
