@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WantsClientCert};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 
 use crate::identity::Identity;
 
@@ -59,10 +60,32 @@ pub fn server_config(identity: &Identity) -> Result<ServerConfig, TlsConfigurati
 /// # Errors
 /// [`TlsConfigurationError`]
 pub fn client_config(identity: &Identity) -> Result<ClientConfig, TlsConfigurationError> {
-    let mut configuration = ClientConfig::builder_with_provider(provider())
+    let builder = client_builder()?.with_root_certificates(marble_roots(identity)?);
+    present(identity, builder)
+}
+
+/// As [`client_config`], for a server that is recognised in another way.
+pub(crate) fn pinned_client_config(
+    identity: &Identity,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<ClientConfig, TlsConfigurationError> {
+    let builder = client_builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    present(identity, builder)
+}
+
+fn client_builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TlsConfigurationError> {
+    ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(TlsConfigurationError::Protocol)?
-        .with_root_certificates(marble_roots(identity)?)
+        .map_err(TlsConfigurationError::Protocol)
+}
+
+fn present(
+    identity: &Identity,
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+) -> Result<ClientConfig, TlsConfigurationError> {
+    let mut configuration = builder
         .with_client_auth_cert(identity.certificate_chain().to_vec(), identity.private_key())
         .map_err(TlsConfigurationError::Chain)?;
     configuration.resumption = Resumption::disabled();

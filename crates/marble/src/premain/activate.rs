@@ -16,7 +16,8 @@ use tonic::{Code, Status};
 
 use super::connection::{self, Alert, ConnectError, Connection};
 use super::credentials::Credentials;
-use super::settings::{CoordinatorAddress, Settings};
+use super::settings::Settings;
+use crate::address::CoordinatorAddress;
 
 /// Why the marble was not activated.
 #[derive(Debug, thiserror::Error)]
@@ -110,12 +111,16 @@ pub(super) fn activate(
         request,
         least_wait: LEAST_WAIT_FOR_ANSWER,
     };
-    runtime.block_on(attempts.until_answered())
+    let outcome = runtime.block_on(attempts.until_answered());
+    // Does not wait for a name that is still being looked up.
+    runtime.shutdown_background();
+    outcome
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_CONNECT: Duration = Duration::from_secs(10);
+const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
 const LEAST_WAIT_FOR_ANSWER: Duration = Duration::from_secs(30);
 const LONGEST_MESSAGE: usize = 4096;
 
@@ -171,7 +176,7 @@ impl Attempts<'_> {
         let address = &self.settings.coordinator;
         let connect_time = left.clamp(Duration::from_secs(1), LONGEST_CONNECT);
         let connecting = connection::connect(Arc::clone(&self.configuration), address);
-        let connection = match tokio::time::timeout(connect_time, connecting).await {
+        let mut connection = match tokio::time::timeout(connect_time, connecting).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return Err(connect_failure(address, error)),
             Err(_) => {
@@ -179,7 +184,7 @@ impl Attempts<'_> {
                 return Err(Failure::Passing(format!("no connection within {seconds} s")));
             }
         };
-        let alert = connection.alert();
+        let (alert, closed) = (connection.alert(), connection.closed());
 
         let waited = left.max(self.least_wait);
         let answer = tokio::time::timeout(waited, async {
@@ -191,6 +196,8 @@ impl Attempts<'_> {
                 .await
         })
         .await;
+        // A connection that is cut off looks like a failure in the Coordinator's log.
+        drop(tokio::time::timeout(LONGEST_GOODBYE, closed).await);
         match answer {
             Ok(Ok(answer)) => answer.into_inner().parameters.ok_or_else(|| {
                 Failure::Final(ActivationError::NoParameters {

@@ -8,14 +8,18 @@ use std::task::{Context, Poll};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature};
-use rustls::{AlertDescription, ClientConfig, DigitallySignedStruct, Error as TlsError, SignatureScheme};
+use rustls::{
+    AlertDescription, ClientConfig, DigitallySignedStruct, Error as TlsError, PeerIncompatible,
+    SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::settings::CoordinatorAddress;
+use crate::address::CoordinatorAddress;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +57,8 @@ pub(super) async fn connect(
     configuration: Arc<ClientConfig>,
     address: &CoordinatorAddress,
 ) -> Result<Connection, ConnectError> {
-    let name = ServerName::try_from(address.host.clone()).map_err(io::Error::other)?;
-    let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
+    let name = ServerName::try_from(address.host().to_owned()).map_err(io::Error::other)?;
+    let stream = TcpStream::connect((address.host(), address.port())).await?;
     stream.set_nodelay(true)?;
     let stream = TlsConnector::from(configuration)
         .connect(name, stream)
@@ -69,6 +73,7 @@ pub(super) async fn connect(
     Ok(Connection {
         stream,
         alert: Alert::default(),
+        until_dropped: None,
     })
 }
 
@@ -94,12 +99,21 @@ impl Alert {
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     alert: Alert,
+    /// Only there to be dropped.
+    until_dropped: Option<oneshot::Sender<()>>,
 }
 
 impl Connection {
     /// Stays valid when the connection is gone.
     pub(super) fn alert(&self) -> Alert {
         self.alert.clone()
+    }
+
+    /// Is done when the HTTP/2 library has said goodbye and dropped the connection.
+    pub(super) fn closed(&mut self) -> oneshot::Receiver<()> {
+        let (open, closed) = oneshot::channel();
+        self.until_dropped = Some(open);
+        closed
     }
 
     fn watched<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -187,7 +201,7 @@ impl ServerCertVerifier for AcceptAnyServerBecauseTheCoordinatorVerifiesUs {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        Err(TlsError::General("TLS 1.2 is never offered".to_owned()))
+        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
     }
 
     fn verify_tls13_signature(

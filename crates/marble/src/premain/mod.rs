@@ -34,7 +34,7 @@ pub use self::command::{Application, CommandError};
 use self::credentials::Credentials;
 pub use self::credentials::CredentialsError;
 pub use self::occlum::OcclumIssuer;
-pub use self::settings::{CoordinatorAddress, LogFormat, Settings, SettingsError};
+pub use self::settings::{LogFormat, Names, Settings, SettingsError};
 pub use self::transparent_tls::TransparentTlsDemanded;
 pub use self::uuid_file::UuidFileError;
 

@@ -1,12 +1,11 @@
 //! The environment variables the marble side reads (spec/04, "Marble environment").
 
 use std::ffi::OsString;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustls_pki_types::DnsName;
+use crate::address::{self, CoordinatorAddress};
 
 /// What `EDG_MARBLE_…` say, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,25 +29,6 @@ pub struct Names {
     pub dns: Vec<String>,
     /// IP addresses.
     pub addresses: Vec<IpAddr>,
-}
-
-/// `host:port`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CoordinatorAddress {
-    /// A DNS name, or an IP address without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl fmt::Display for CoordinatorAddress {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(formatter, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(formatter, "{}:{}", self.host, self.port)
-        }
-    }
 }
 
 /// How log lines look.
@@ -116,7 +96,7 @@ impl Settings {
             expected,
         })?;
 
-        let address = text(COORDINATOR_ADDRESS, ADDRESS_EXPECTED)?;
+        let address = text(COORDINATOR_ADDRESS, address::EXPECTED)?;
         let coordinator = parse_address(address.as_deref().unwrap_or("localhost:2001"))?;
 
         let names = text(DNS_NAMES, NAMES_EXPECTED)?;
@@ -145,7 +125,6 @@ const COORDINATOR_ADDRESS: &str = "EDG_MARBLE_COORDINATOR_ADDR";
 const DNS_NAMES: &str = "EDG_MARBLE_DNS_NAMES";
 const ACTIVATION_TIMEOUT: &str = "EDG_MARBLE_ACTIVATION_TIMEOUT";
 
-const ADDRESS_EXPECTED: &str = "host:port, an IPv6 address in brackets";
 const NAMES_EXPECTED: &str = "DNS names and IP addresses, separated by commas";
 const TIMEOUT_EXPECTED: &str =
     "a whole number with unit ms, s, m or h (without unit: seconds), at most 24 hours";
@@ -153,19 +132,11 @@ const TIMEOUT_EXPECTED: &str =
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 fn parse_address(text: &str) -> Result<CoordinatorAddress, SettingsError> {
-    let wrong = || SettingsError::Wrong {
+    text.parse().map_err(|_| SettingsError::Wrong {
         variable: COORDINATOR_ADDRESS,
         found: text.into(),
-        expected: ADDRESS_EXPECTED,
-    };
-    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
-    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(inner) => inner.parse::<Ipv6Addr>().map_err(|_| wrong())?.to_string(),
-        None if host.parse::<Ipv4Addr>().is_ok() || DnsName::try_from(host).is_ok() => host.to_owned(),
-        None => return Err(wrong()),
-    };
-    Ok(CoordinatorAddress { host, port })
+        expected: address::EXPECTED,
+    })
 }
 
 fn parse_names(text: &str) -> Result<Names, SettingsError> {
@@ -239,10 +210,7 @@ mod tests {
     fn only_the_type_is_required() {
         let expected = Settings {
             marble_type: "frontend".into(),
-            coordinator: CoordinatorAddress {
-                host: "localhost".into(),
-                port: 2001,
-            },
+            coordinator: "localhost:2001".parse().unwrap(),
             names: Names {
                 dns: vec!["localhost".into()],
                 addresses: localhost(),
@@ -277,38 +245,6 @@ mod tests {
         );
         let both = [("EDG_CWD", "/home/marble"), ("EDG_MARBLE_UUID_FILE", "/data/id")];
         assert_eq!(with(&both), PathBuf::from("/data/id"));
-    }
-
-    #[test]
-    fn addresses() {
-        for (text, host, port) in [
-            ("coordinator.example:2001", "coordinator.example", 2001),
-            ("10.0.0.1:1", "10.0.0.1", 1),
-            ("[::1]:65535", "::1", 65535),
-        ] {
-            let address = parse_address(text).unwrap();
-            assert_eq!((address.host.as_str(), address.port), (host, port));
-            assert_eq!(address.to_string(), text);
-        }
-        for text in [
-            "coordinator",
-            ":2001",
-            "a:0",
-            "a:65536",
-            "a:b",
-            "::1:2001",
-            "a b:1",
-            "[a]:1",
-            "http://a:1",
-        ] {
-            let refused = parse_address(text).unwrap_err().to_string();
-            assert_eq!(
-                refused,
-                format!(
-                    "EDG_MARBLE_COORDINATOR_ADDR is {text:?}: expected host:port, an IPv6 address in brackets"
-                )
-            );
-        }
     }
 
     #[test]

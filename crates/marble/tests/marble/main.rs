@@ -3,6 +3,8 @@
 #![cfg(test)]
 
 mod activation;
+mod counter;
+mod examples;
 mod library_os;
 mod refusals;
 mod sdk;

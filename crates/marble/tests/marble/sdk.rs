@@ -1,32 +1,17 @@
 //! Marbles written in Rust: identity and mutual TLS.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::sync::Arc;
 
-use marblerun_marble::identity::IdentityError;
 use marblerun_marble::{Identity, MarbleName, tls};
 use rustls::ProtocolVersion;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::support::Deployment;
+use crate::support::{Deployment, identity_of};
 
 const UUID: &str = "68a9a66e-4a52-4b3d-8e0b-0f6c2c6b2d11";
 const OTHER: &str = "0f9b6f0e-1111-4b3d-8e0b-0f6c2c6b2d22";
-
-fn identity_of(variables: &[(&'static str, String)]) -> Result<Identity, IdentityError> {
-    let variables: BTreeMap<&str, OsString> = variables
-        .iter()
-        .map(|(name, value)| (*name, OsString::from(value)))
-        .collect();
-    Identity::from_variables(|name| variables.get(name).cloned())
-}
-
-fn marble(deployment: &Deployment, uuid: &str, marble_type: Option<&str>, name: &str) -> Identity {
-    identity_of(&deployment.environment(uuid, marble_type, name)).unwrap()
-}
 
 /// Both ends shake hands and the server says who called; or the first error of either.
 async fn call(server: &Identity, client: &Identity, name: &'static str) -> Result<MarbleName, String> {
@@ -67,8 +52,8 @@ async fn call(server: &Identity, client: &Identity, name: &'static str) -> Resul
 #[tokio::test]
 async fn marbles_of_a_deployment_recognise_each_other() {
     let deployment = Deployment::new();
-    let server = marble(&deployment, UUID, Some("backend"), "localhost");
-    let client = marble(&deployment, OTHER, Some("frontend"), "localhost");
+    let server = deployment.marble(UUID, "backend", "localhost");
+    let client = deployment.marble(OTHER, "frontend", "localhost");
     let caller = call(&server, &client, "localhost").await.unwrap();
     assert_eq!(caller, *client.name());
     assert_eq!(caller.to_string(), format!("{OTHER} (frontend)"));
@@ -77,8 +62,8 @@ async fn marbles_of_a_deployment_recognise_each_other() {
 #[tokio::test]
 async fn marbles_of_another_deployment_are_refused_on_both_sides() {
     let (deployment, other) = (Deployment::new(), Deployment::new());
-    let server = marble(&deployment, UUID, Some("backend"), "localhost");
-    let stranger = marble(&other, OTHER, Some("frontend"), "localhost");
+    let server = deployment.marble(UUID, "backend", "localhost");
+    let stranger = other.marble(OTHER, "frontend", "localhost");
     let refused = call(&server, &stranger, "localhost").await.unwrap_err();
     assert!(
         refused.contains("server: "),
@@ -103,8 +88,8 @@ async fn marbles_of_another_deployment_are_refused_on_both_sides() {
 #[tokio::test]
 async fn the_name_of_the_server_is_checked() {
     let deployment = Deployment::new();
-    let server = marble(&deployment, UUID, Some("backend"), "backend.example");
-    let client = marble(&deployment, OTHER, Some("frontend"), "localhost");
+    let server = deployment.marble(UUID, "backend", "backend.example");
+    let client = deployment.marble(OTHER, "frontend", "localhost");
     assert!(call(&server, &client, "backend.example").await.is_ok());
     assert!(call(&server, &client, "localhost").await.is_err());
 }
@@ -112,7 +97,7 @@ async fn the_name_of_the_server_is_checked() {
 #[tokio::test]
 async fn a_certificate_of_the_deployment_that_is_no_marble_has_no_name() {
     let deployment = Deployment::new();
-    let server = marble(&deployment, UUID, Some("backend"), "localhost");
+    let server = deployment.marble(UUID, "backend", "localhost");
     let mut variables = deployment.environment(OTHER, Some("frontend"), "localhost");
     let secret = deployment.environment(OTHER, None, "localhost");
     let error = identity_of(&secret).unwrap_err();
@@ -158,7 +143,7 @@ fn pem_certificates(pem: &str) -> Vec<rustls_pki_types::CertificateDer<'static>>
 #[test]
 fn identity_is_read_from_the_predefined_variables() {
     let deployment = Deployment::new();
-    let identity = marble(&deployment, UUID, Some("a type/ü"), "localhost");
+    let identity = deployment.marble(UUID, "a type/ü", "localhost");
     assert_eq!(identity.name().uuid.to_string(), UUID);
     assert_eq!(identity.name().marble_type, "a type/ü");
     assert_eq!(identity.certificate_chain().len(), 2);
@@ -230,7 +215,7 @@ fn a_key_that_is_not_of_the_certificate_is_refused() {
 #[test]
 fn sessions_are_never_resumed() {
     let deployment = Deployment::new();
-    let server = tls::server_config(&marble(&deployment, UUID, Some("backend"), "localhost")).unwrap();
+    let server = tls::server_config(&deployment.marble(UUID, "backend", "localhost")).unwrap();
     assert_eq!(server.send_tls13_tickets, 0);
     assert!(!server.session_storage.can_cache());
     assert_eq!(server.max_early_data_size, 0);

@@ -6,14 +6,19 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use marblerun_marble::Identity;
+use marblerun_marble::identity::IdentityError;
 use marblerun_wire::marble::{ActivationReq, ActivationResp, Marble, MarbleServer, Parameters};
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, SanType,
 };
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
+use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
@@ -165,7 +170,7 @@ async fn serve(listener: TcpListener, server: Server, service: Service, connecti
         .with_client_cert_verifier(server.clients)
         .with_single_cert(
             vec![certified.cert.der().clone()],
-            rustls_pki_types::PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()).into(),
+            PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()).into(),
         )
         .unwrap();
     configuration.alpn_protocols = server.protocols;
@@ -313,6 +318,7 @@ pub fn parameters(files: &[(&str, &str)], env: &[(&str, &str)], argv: &[&str]) -
 /// The certificates of a deployment (spec/03).
 pub struct Deployment {
     root: String,
+    root_key: KeyPair,
     intermediate: String,
     marble_root: String,
     issuer: Issuer<'static, KeyPair>,
@@ -332,16 +338,43 @@ impl Deployment {
         let root = root_params.self_signed(&root_key).unwrap().pem();
         let params = authority("MarbleRun Coordinator - Intermediate CA");
         let intermediate = params
-            .signed_by(&key, &Issuer::new(root_params, root_key))
+            .signed_by(&key, &Issuer::new(root_params, &root_key))
             .unwrap()
             .pem();
         let marble_root = params.self_signed(&key).unwrap().pem();
         Self {
             root,
+            root_key,
             intermediate,
             marble_root,
             issuer: Issuer::new(params, key),
         }
+    }
+
+    /// The root as TLS server certificate, which is how the Coordinator presents itself on its client API, asking
+    /// for a marble certificate.
+    pub fn client_api(&self) -> ServerConfig {
+        let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate(&self.marble_root)).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .unwrap();
+        ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_client_cert_verifier(clients)
+            .with_single_cert(
+                vec![certificate(&self.root)],
+                PrivatePkcs8KeyDer::from(self.root_key.serialize_der()).into(),
+            )
+            .unwrap()
+    }
+
+    /// A marble of this deployment, as its program sees itself.
+    pub fn marble(&self, uuid: &str, marble_type: &str, name: &str) -> Identity {
+        identity_of(&self.environment(uuid, Some(marble_type), name)).unwrap()
     }
 
     /// What the Coordinator adds to a marble's environment. Without type: a certificate that is not a marble's.
@@ -375,4 +408,9 @@ impl Deployment {
             ("MARBLE_PREDEFINED_COORDINATOR_ROOT_CA", self.root.clone()),
         ]
     }
+}
+
+pub fn identity_of(variables: &[(&'static str, String)]) -> Result<Identity, IdentityError> {
+    let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
+    Identity::from_variables(|name| find(name).map(|(_, value)| value.into()))
 }
