@@ -218,7 +218,7 @@ fn equal_hex(rule: String, expected: &str, found: &[u8]) -> Result<(), Mismatch>
     }
 }
 
-fn at_least<T: PartialOrd + fmt::Display>(rule: String, minimum: T, found: T) -> Result<(), Mismatch> {
+fn at_least<T: PartialOrd + fmt::Display + Copy>(rule: String, minimum: T, found: T) -> Result<(), Mismatch> {
     if found >= minimum {
         Ok(())
     } else {

@@ -1,5 +1,7 @@
 //! The flows, through their public doors: set a manifest, activate, inspect.
 
+#![cfg(test)]
+
 use std::sync::Arc;
 
 use marblerun_attestation::{Admission, SimulationMode};
