@@ -50,7 +50,8 @@ fn broken_variants_of_the_examples_are_refused() {
         for (from, to) in [
             ("\"Package\": \"", "\"Package\": \"no-"),
             ("\"Type\": \"symmetric-key\"", "\"Type\": \"no-key\""),
-            ("\"Packages\"", "\"Parcels\""),
+            (".Secrets.password", ".Secrets.forgotten"),
+            (".Secrets.conversation", ".Secrets.forgotten"),
         ] {
             if text.contains(from) {
                 broken += 1;
