@@ -16,6 +16,8 @@ use programs::Programs;
 
 /// The folder that the manifest writes its files to; replaced by that of the run.
 const FOLDER_IN_MANIFEST: &str = "/tmp/marblerun-demo";
+/// Where the manifest tells the server to write its address, below that folder.
+const ADDRESS_FILE: &str = "server/address";
 /// Longest wait for one step.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -78,23 +80,19 @@ impl Deployment {
         println!("   The Coordinator made its keys and secrets, and from now on keeps to this manifest.");
 
         heading("3. A server marble starts through marble-run");
-        let address_file = folder.join("server-address");
         let mut command = marble(programs, folder, &addresses, "server");
         command.arg(&programs.hello_server);
-        command
-            .env("HELLO_LISTEN", "127.0.0.1:0")
-            .env("HELLO_ADDRESS_FILE", &address_file);
         let mut server = Process::start("the server marble", command, folder)?;
-        let greeting_address = server.wait_for_file(&address_file, PATIENCE)?;
+        let greeting_address = server.wait_for_file(&folder.join(ADDRESS_FILE), PATIENCE)?;
         print_indented(&server.output()?);
 
         heading("4. A client marble starts and greets the server, over mutual TLS");
         let mut command = marble(programs, folder, &addresses, "client");
         command.arg(&programs.hello_client);
-        command
-            .env("HELLO_CONNECT", &greeting_address)
-            .env("HELLO_SERVER_NAME", "localhost");
+        // The one variable that does not come from the manifest: the server's port is drawn at its start.
+        command.env("HELLO_CONNECT", &greeting_address);
         print_indented(&run_to_end("the client marble", command, folder, PATIENCE)?);
+        println!("   (HELLO_CONNECT was set from outside, the others by the Coordinator.)");
         println!("   And what the server saw:");
         print_indented(&server.wait_for_line(" says: ", PATIENCE)?);
         println!("   Each knows the other by the certificate the Coordinator gave it: marble type and UUID.");
