@@ -78,6 +78,11 @@ impl Deployment {
         set.arg("--coordinator-cert").arg(pinned_certificate(folder));
         print_indented(&run_to_end("marblerun manifest set", set, folder, PATIENCE)?);
         println!("   The Coordinator made its keys and secrets, and from now on keeps to this manifest.");
+        let sealed = folder.join("state/sealed_data");
+        let size = std::fs::metadata(&sealed)
+            .with_context(|| format!("the manifest was set, but there is no {}", sealed.display()))?
+            .len();
+        println!("   All of it is sealed in state/sealed_data, {size} bytes.");
 
         heading("3. A server marble starts through marble-run");
         let mut command = marble(programs, folder, &addresses, "server");
@@ -145,7 +150,7 @@ impl Deployment {
             format!("{marblerun} status {with_pin}"),
             format!("{marblerun} manifest verify {} {with_pin} --insecure", manifest.display()),
             format!("{marblerun} manifest log {with_pin}"),
-            format!("curl --insecure https://{}/api/v2/status", addresses.client),
+            format!("curl --silent --insecure https://{}/api/v2/status", addresses.client),
             String::new(),
             "# Start the client marble once more".to_owned(),
             format!(
