@@ -18,7 +18,7 @@ impl Renderer<'_> {
         variables: &mut Vec<Option<Value>>,
         last: Option<Value>,
     ) -> Result<Value, Failure> {
-        self.spend(0)?;
+        self.step()?;
         function.check_count(operands.len() + usize::from(last.is_some()))?;
         if let Function::And | Function::Or = function {
             return self.choose(function, operands, dot, variables, last);
@@ -28,9 +28,9 @@ impl Renderer<'_> {
             arguments.push(self.operand(operand, dot, variables)?);
         }
         arguments.extend(last);
-        self.spend(arguments.iter().map(Value::weight).fold(0, usize::saturating_add))?;
+        self.work(arguments.iter().map(Value::weight).fold(0, usize::saturating_add))?;
         let result = self.apply(function, &arguments)?;
-        self.spend(result.weight())?;
+        self.work(result.weight())?;
         Ok(result)
     }
 

@@ -5,11 +5,10 @@
 //! each form of dot they are called with; those never called are only parsed. The work is bounded.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use super::object::{Age, Field, Object, Owner, Property, Specs};
+use super::object::{Age, Object, Owner, Specs};
 use super::shape::{Messages, Shape, Shapes, Variables, collect, only};
-use super::tree::{Branching, Command, List, Node, Operand, Pipeline, Range, TemplateName, Tree};
+use super::tree::{Branching, List, Node, Pipeline, Range, TemplateName, Tree};
 use super::{Place, References, TemplateError};
 
 /// Steps of the check; a template of ordinary shape needs a few for each of its nodes.
@@ -227,105 +226,6 @@ impl Checker<'_> {
         })
     }
 
-    /// The value of a pipeline; sets its variables.
-    pub(super) fn pipeline(
-        &mut self,
-        pipeline: &Pipeline,
-        dot: &Shapes,
-        variables: &mut Variables,
-    ) -> Shapes {
-        let mut last = None;
-        for command in &pipeline.commands {
-            last = Some(self.command(command, dot, variables, last));
-        }
-        let shapes = last.unwrap_or_default();
-        for slot in &pipeline.variables {
-            variables.set(*slot, shapes.clone());
-        }
-        shapes
-    }
-
-    fn command(
-        &mut self,
-        command: &Command,
-        dot: &Shapes,
-        variables: &mut Variables,
-        last: Option<Shapes>,
-    ) -> Shapes {
-        let Some((first, rest)) = command.operands.split_first() else {
-            return Shapes::default();
-        };
-        if !self.spend(command.operands.len()) {
-            return Shapes::default();
-        }
-        if let Operand::Function(function) = first {
-            let mut arguments: Vec<Shapes> = rest
-                .iter()
-                .map(|operand| self.operand(command.line, operand, dot, variables))
-                .collect();
-            arguments.extend(last);
-            return self.call(command.line, *function, &arguments);
-        }
-        if matches!(first, Operand::Nil) {
-            self.error(command.line, "`nil` alone is no value");
-            return Shapes::default();
-        }
-        if !rest.is_empty() || last.is_some() {
-            self.error(
-                command.line,
-                format!("{} is not a function and takes no arguments", first.describe()),
-            );
-        }
-        self.operand(command.line, first, dot, variables)
-    }
-
-    fn operand(&mut self, line: u32, operand: &Operand, dot: &Shapes, variables: &mut Variables) -> Shapes {
-        match operand {
-            Operand::Dot => dot.clone(),
-            Operand::Nil => only(Shape::Nil),
-            Operand::Bool(_) => only(Shape::Bool),
-            Operand::Int(_) => only(Shape::Int),
-            Operand::Float(_) => only(Shape::Float),
-            Operand::Text(text) => only(Shape::Text(
-                std::str::from_utf8(text.expose()).ok().map(Arc::from),
-            )),
-            Operand::Field(names) => self.fields(line, dot.clone(), names),
-            Operand::Variable(slot, names) => self.fields(line, variables.get(*slot), names),
-            Operand::Function(function) => self.call(line, *function, &[]),
-            Operand::FunctionField(function, names) => {
-                let shapes = self.call(line, *function, &[]);
-                self.fields(line, shapes, names)
-            }
-            Operand::Group(pipeline, names) => {
-                let shapes = self.pipeline(pipeline, dot, variables);
-                self.fields(line, shapes, names)
-            }
-        }
-    }
-
-    fn fields(&mut self, line: u32, mut shapes: Shapes, names: &[Arc<str>]) -> Shapes {
-        for name in names {
-            if !self.spend(1) {
-                return Shapes::default();
-            }
-            if **name == *"Marblerun" && shapes.contains(&Shape::Object(Object::Root)) {
-                self.warning(line, "`.Marblerun` is an old spelling of `.MarbleRun`");
-            }
-            let specs = self.specs;
-            shapes = self.each(line, &shapes, |shape| match shape {
-                Shape::Object(object) => match object.field(name, specs)? {
-                    Field::Object(object) => Ok(Shape::Object(object)),
-                    Field::Property(_, Property::Type) => Ok(Shape::Text(None)),
-                    Field::Property(_, Property::Size | Property::ValidFor) => Ok(Shape::Uint),
-                    Field::Property(_, Property::Shared | Property::UserDefined) => Ok(Shape::Bool),
-                },
-                Shape::Nil => Ok(Shape::Nil),
-                other => Err(format!("{} has no field .{name}", other.type_name())),
-            });
-        }
-        shapes
-    }
-
     /// What an operation makes of each form; an error if it fails for all of them.
     pub(super) fn each(
         &mut self,
@@ -408,7 +308,7 @@ impl Checker<'_> {
     }
 
     /// Takes from the work that is left; tells whether there is any.
-    fn spend(&mut self, work: usize) -> bool {
+    pub(super) fn spend(&mut self, work: usize) -> bool {
         self.work = self.work.saturating_sub(work);
         self.work > 0
     }

@@ -34,14 +34,22 @@ impl Checker<'_> {
                 }
                 only(Shape::Bool)
             }
-            Function::Length => self.each(line, &first, |shape| match shape {
-                Shape::Text(_) | Shape::Object(Object::Secrets(_)) => Ok(Shape::Int),
-                Shape::Object(object) => Err(object.unprintable()),
-                other => Err(format!(
-                    "`len` takes a string or `.Secrets`, not {}",
-                    other.type_name()
-                )),
-            }),
+            Function::Length => {
+                for shape in first.iter() {
+                    match shape {
+                        Shape::Object(Object::Secrets(_)) => {}
+                        Shape::Object(object) => self.error(line, object.unprintable()),
+                        _ => {}
+                    }
+                }
+                self.each(line, &first, |shape| match shape {
+                    Shape::Text(_) | Shape::Object(_) => Ok(Shape::Int),
+                    other => Err(format!(
+                        "`len` takes a string or `.Secrets`, not {}",
+                        other.type_name()
+                    )),
+                })
+            }
             Function::Index => self.index(line, first, rest),
             Function::Slice => self.slice(line, &first, rest),
             Function::Print
@@ -85,15 +93,30 @@ impl Checker<'_> {
         let Some((last, others)) = arguments.split_last() else {
             return Shapes::default();
         };
-        let mut results: Vec<Shape> = last.iter().cloned().collect();
+        let mut results = Vec::new();
         for argument in others {
             self.truth(argument);
-            let ends = |shape: &&Shape| match function {
-                Function::And => !shape.is_always_true(),
-                _ => **shape != Shape::Nil,
+            let is_and = function == Function::And;
+            let never_ends = |shape: &Shape| {
+                if is_and {
+                    shape.is_always_true()
+                } else {
+                    shape.is_always_false()
+                }
             };
-            results.extend(argument.iter().filter(ends).cloned());
+            let always_ends = |shape: &Shape| {
+                if is_and {
+                    shape.is_always_false()
+                } else {
+                    shape.is_always_true()
+                }
+            };
+            results.extend(argument.iter().filter(|shape| !never_ends(shape)).cloned());
+            if !argument.is_empty() && argument.iter().all(always_ends) {
+                return collect(results);
+            }
         }
+        results.extend(last.iter().cloned());
         collect(results)
     }
 
@@ -127,16 +150,17 @@ impl Checker<'_> {
             });
         }
         for index in indexes {
-            let mut results = Vec::new();
-            for index in index.iter() {
-                // Reported below only if no form of the index fits.
-                results.push(
-                    base.iter()
-                        .map(|base| index_one(base, index, specs))
-                        .collect::<Vec<_>>(),
-                );
+            for shape in base.iter() {
+                // A byte of a key, which no encoding could take any more.
+                if let Shape::Object(object @ (Object::Part(_, _) | Object::Piece(_, _))) = shape {
+                    self.error(line, object.unprintable());
+                }
             }
-            let (found, errors): (Vec<_>, Vec<_>) = results.into_iter().flatten().partition(Result::is_ok);
+            let pairs = base
+                .iter()
+                .flat_map(|base| index.iter().map(move |index| (base, index)));
+            let results = pairs.map(|(base, index)| index_one(base, index, specs));
+            let (found, errors): (Vec<_>, Vec<_>) = results.partition(Result::is_ok);
             if let (true, Some(Err(message))) = (found.is_empty(), errors.into_iter().next()) {
                 self.error(line, message);
             }
@@ -229,7 +253,8 @@ fn index_one(base: &Shape, index: &Shape, specs: &Specs) -> Result<Shape, String
             "the index of a string is an integer, not {}",
             other.type_name()
         )),
-        (Shape::Object(object @ (Object::Part(_, _) | Object::Piece(_, _))), _) => Err(object.unprintable()),
+        // Reported already.
+        (Shape::Object(Object::Part(_, _) | Object::Piece(_, _)), _) => Ok(Shape::Byte),
         (other, _) => Err(format!(
             "`index` takes `.Secrets` or a string, not {}",
             other.type_name()

@@ -8,6 +8,7 @@ mod buffer;
 mod builtin;
 mod check;
 mod check_call;
+mod check_value;
 mod encode;
 mod escape;
 mod format;
@@ -19,7 +20,9 @@ mod object;
 mod parse;
 mod parse_pipeline;
 mod render;
+mod scope;
 mod shape;
+mod token;
 mod tree;
 mod value;
 
@@ -142,7 +145,8 @@ pub fn compile(
 
 /// Renders a template: at most 16 MiB of output and 100,000 steps.
 ///
-/// A step is a node that is rendered, a round of a loop, a call, or a KiB that a function or the output takes.
+/// A step is a node that is rendered, a command, a field, a round of a loop, or a KiB that functions or the output
+/// take.
 ///
 /// # Errors
 /// An empty or missing value, what could not be checked before, or a bound that was exceeded.

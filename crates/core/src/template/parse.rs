@@ -1,11 +1,13 @@
 //! From tokens to a tree: text and control structures. Pipelines are in [`super::parse_pipeline`].
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::lexer::{Keyword, Kind, Token, lex};
-use super::tree::{Branching, Call, List, Node, Pipeline, Range, TemplateName, Tree};
+use super::lexer::lex;
+use super::scope::Scope;
+use super::token::{Keyword, Kind, Token};
+use super::tree::{Branching, Call, List, Node, Range, TemplateName, Tree};
 use super::{Place, TemplateError};
 
 /// Control structures and parentheses inside each other.
@@ -334,69 +336,4 @@ fn is_blank(list: &List) -> bool {
         Node::Text(text) => String::from_utf8_lossy(text).trim().is_empty(),
         _ => false,
     })
-}
-
-/// The variables that can be seen, each with its slot: how many were visible when it was declared.
-pub(super) struct Scope<'s> {
-    names: Vec<&'s str>,
-    slots: HashMap<&'s str, Vec<usize>>,
-}
-
-impl<'s> Scope<'s> {
-    /// Only `$`, in slot 0.
-    fn new() -> Self {
-        Self {
-            names: vec!["$"],
-            slots: HashMap::from([("$", vec![0])]),
-        }
-    }
-
-    /// How many variables are visible.
-    pub(super) fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    /// The slot of the innermost variable of that name.
-    pub(super) fn find(&self, name: &str) -> Option<usize> {
-        self.slots.get(name).and_then(|slots| slots.last()).copied()
-    }
-
-    /// Makes a variable visible.
-    pub(super) fn declare(&mut self, name: &'s str) -> usize {
-        let slot = self.names.len();
-        self.names.push(name);
-        self.slots.entry(name).or_default().push(slot);
-        slot
-    }
-
-    /// Forgets all but the first `length` variables.
-    fn truncate(&mut self, length: usize) {
-        for name in self.names.drain(length.min(self.names.len())..) {
-            if let Some(slots) = self.slots.get_mut(name) {
-                slots.pop();
-            }
-        }
-    }
-}
-
-/// For [`super::parse_pipeline`]: declares or finds the variables a pipeline sets.
-pub(super) fn set_variables<'s>(
-    scope: &mut Scope<'s>,
-    names: &[&'s str],
-    pipeline: &mut Pipeline,
-) -> Result<(), TemplateError> {
-    for name in names {
-        let slot = if pipeline.assigns {
-            scope.find(name).ok_or_else(|| {
-                TemplateError::at(
-                    pipeline.line,
-                    format!("variable {name} does not exist; `:=` declares it"),
-                )
-            })?
-        } else {
-            scope.declare(name)
-        };
-        pipeline.variables.push(slot);
-    }
-    Ok(())
 }

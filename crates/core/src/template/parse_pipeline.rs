@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::TemplateError;
 use super::functions::Function;
-use super::lexer::Kind;
 use super::literal::{self, Number};
-use super::parse::{Parser, set_variables, string_of};
+use super::parse::{Parser, string_of};
+use super::scope::set_variables;
+use super::token::Kind;
 use super::tree::{Command, Operand, Pipeline};
 use super::value::Text;
 

@@ -8,7 +8,7 @@ use super::tree::{Branching, Command, List, Node, Operand, Pipeline, Range, Tree
 use super::value::{NO_VALUE, Text, Value};
 use super::{Data, Place, TemplateError, format};
 
-/// Nodes, loop rounds, calls, and kibibytes that functions go through.
+/// Nodes, commands, fields, rounds of loops, and each KiB that functions or the output take.
 pub(super) const STEPS: usize = 100_000;
 
 /// Structures, parentheses and called templates inside each other.
@@ -87,7 +87,7 @@ impl Renderer<'_> {
 
     fn list(&mut self, list: &List, dot: &Value, variables: &mut Variables) -> Result<Flow, Failure> {
         for node in list {
-            self.spend(0)?;
+            self.step()?;
             let flow = match node {
                 Node::Text(text) => {
                     self.emit(text)?;
@@ -180,7 +180,7 @@ impl Renderer<'_> {
         let mut is_empty = true;
         for (key, element) in elements.by_ref() {
             is_empty = false;
-            self.spend(0)?;
+            self.step()?;
             match *range.pipeline.variables.as_slice() {
                 [slot] => set(variables, slot, element.clone()),
                 [first, second] => {
@@ -232,7 +232,6 @@ impl Renderer<'_> {
         variables: &mut Variables,
         last: Option<Value>,
     ) -> Result<Value, Failure> {
-        self.spend(0)?;
         self.line = command.line;
         let Some((first, rest)) = command.operands.split_first() else {
             return Ok(Value::Nil);
@@ -240,6 +239,7 @@ impl Renderer<'_> {
         if let Operand::Function(function) = first {
             return self.call(*function, rest, dot, variables, last);
         }
+        self.step()?;
         if !rest.is_empty() || last.is_some() {
             return Err(format!("{} is not a function and takes no arguments", first.describe()).into());
         }
@@ -282,7 +282,7 @@ impl Renderer<'_> {
     }
 
     fn field(&mut self, value: &Value, name: &str) -> Result<Value, Failure> {
-        self.spend(0)?;
+        self.step()?;
         if matches!(value, Value::Nil) {
             return Ok(Value::Nil);
         }
@@ -326,7 +326,7 @@ impl Renderer<'_> {
 
     /// Appends to the output.
     fn emit(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.spend(bytes.len())?;
+        self.work(bytes.len())?;
         if self.place == Place::Env && bytes.contains(&0) {
             return Err(
                 "the value contains a NUL byte, which no environment variable can hold"
@@ -342,9 +342,18 @@ impl Renderer<'_> {
         }
     }
 
-    /// Takes a step, and one for each KiB of `bytes`.
-    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Failure> {
-        match self.steps.checked_sub(1 + bytes / 1024) {
+    /// Takes a step.
+    pub(super) fn step(&mut self) -> Result<(), Failure> {
+        self.take_steps(1)
+    }
+
+    /// Takes a step for each KiB of `bytes`.
+    pub(super) fn work(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.take_steps(bytes / 1024)
+    }
+
+    fn take_steps(&mut self, count: usize) -> Result<(), Failure> {
+        match self.steps.checked_sub(count) {
             Some(left) => {
                 self.steps = left;
                 Ok(())

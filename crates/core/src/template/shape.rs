@@ -66,6 +66,11 @@ impl Shape {
         matches!(self, Shape::Int | Shape::Uint | Shape::Byte)
     }
 
+    /// Whether a value of this form is false whatever it is.
+    pub(super) fn is_always_false(&self) -> bool {
+        *self == Shape::Nil
+    }
+
     /// Whether a value of this form is true whatever it is.
     pub(super) fn is_always_true(&self) -> bool {
         matches!(
