@@ -62,10 +62,8 @@ pub(crate) struct StoredSecret {
 #[derive(Clone)]
 pub(crate) enum PreviousSecret {
     /// The value itself, of a shared secret.
-    #[expect(dead_code, reason = "made by updates of the manifest")]
     Value(Arc<SecretValue>),
     /// The root secret a private key was derived from before.
-    #[expect(dead_code, reason = "made by updates of the manifest")]
     RootSecret(SecretBytes),
 }
 

@@ -97,12 +97,7 @@ impl Header {
         body.extend_from_slice(self.state_id.bytes());
         body.extend_from_slice(&self.file_id);
         body.extend_from_slice(&self.key_generation.to_le_bytes());
-        body.push(match self.recovery.scheme() {
-            RecoveryScheme::None => 0,
-            RecoveryScheme::Single => 1,
-            RecoveryScheme::Xor => 2,
-            RecoveryScheme::Shamir => 3,
-        });
+        body.push(scheme_code(self.recovery.scheme()));
         body.extend_from_slice(&shares.to_le_bytes());
         body.extend_from_slice(&threshold.to_le_bytes());
         for hash in self.recovery.share_hashes() {
@@ -150,18 +145,11 @@ impl Header {
         let state_id = StateId(fields.array().ok_or_else(short)?);
         let file_id = fields.array().ok_or_else(short)?;
         let key_generation = fields.u64().ok_or_else(short)?;
-        let scheme = match fields.u8().ok_or_else(short)? {
-            0 => RecoveryScheme::None,
-            1 => RecoveryScheme::Single,
-            2 => RecoveryScheme::Xor,
-            3 => RecoveryScheme::Shamir,
-            other => {
-                return Err(SealedError::NewerVersion {
-                    what: "recovery scheme",
-                    found: other.into(),
-                });
-            }
-        };
+        let scheme = fields.u8().ok_or_else(short)?;
+        let scheme = scheme_of(scheme).ok_or(SealedError::NewerVersion {
+            what: "recovery scheme",
+            found: scheme.into(),
+        })?;
         let shares = usize::from(fields.u16().ok_or_else(short)?);
         let threshold = usize::from(fields.u16().ok_or_else(short)?);
         if shares > MAX_SHARES {
@@ -189,6 +177,26 @@ impl Header {
             recovery,
             commitment,
         })
+    }
+}
+
+/// A recovery scheme as it stands in headers and checkpoints.
+pub(super) const fn scheme_code(scheme: RecoveryScheme) -> u8 {
+    match scheme {
+        RecoveryScheme::None => 0,
+        RecoveryScheme::Single => 1,
+        RecoveryScheme::Xor => 2,
+        RecoveryScheme::Shamir => 3,
+    }
+}
+
+pub(super) const fn scheme_of(code: u8) -> Option<RecoveryScheme> {
+    match code {
+        0 => Some(RecoveryScheme::None),
+        1 => Some(RecoveryScheme::Single),
+        2 => Some(RecoveryScheme::Xor),
+        3 => Some(RecoveryScheme::Shamir),
+        _ => None,
     }
 }
 

@@ -4,16 +4,21 @@
 //! one frame for each group of changes ([`FrameSealer`]). [`Reader`] walks them and tells a torn tail
 //! from corruption, [`KeyFile`] keeps the data key wrapped with the seal key of the enclave.
 
+mod cbor;
+mod change_codec;
+mod checkpoint;
 mod envelope;
 mod fields;
 mod frame;
 mod header;
 mod key;
 mod reader;
+mod value_codec;
 mod wrap;
 
 use std::fmt;
 
+pub use checkpoint::{OpenedState, open_state, seal_state};
 pub use frame::{CheckpointSealer, FrameSealer, MAX_FRAME_PAYLOAD};
 pub use header::{Header, MAX_HEADER_BYTES, StateId};
 pub use key::{DataKey, StateCipher};
@@ -66,6 +71,23 @@ pub enum SealedError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// The manifest in the state is not one this version takes.
+    #[error("the manifest in the state (frame at offset {offset}) is refused: {reason}")]
+    Manifest {
+        /// Offset in the file, in bytes, of the frame with the manifest.
+        offset: u64,
+        /// Why it is refused.
+        reason: String,
+    },
+    /// A state without a data key cannot be sealed: there is no manifest yet.
+    #[error("there is no data key to seal the state with")]
+    NotSealable,
+    /// A group that draws a data key, or is empty, is no frame: the whole state is to be sealed anew.
+    #[error("these changes need a new file")]
+    NeedsNewFile,
+    /// An encoding was not as long as it was measured: a fault of ours.
+    #[error("an encoding has not the length it was measured to have")]
+    Encoding,
     /// The crypto provider failed.
     #[error(transparent)]
     Crypto(#[from] CryptoFault),

@@ -93,6 +93,11 @@ impl<'f> Reader<'f> {
         self.chain.next_change
     }
 
+    /// Offset of the next frame in the file, in bytes.
+    pub fn offset(&self) -> u64 {
+        self.offset as u64
+    }
+
     /// Reads the next frame; `None` at the end of the file or of what is whole in it.
     ///
     /// # Errors
