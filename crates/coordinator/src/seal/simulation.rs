@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use marblerun_attestation::SimulationMode;
 use marblerun_core::ambient::Dice;
 use marblerun_core::sealed::KeyBinding;
 use marblerun_core::secret::value::SecretBytes;
@@ -33,7 +34,7 @@ impl SimulationSealKeys {
     ///
     /// # Errors
     /// [`SealKeyError::Failed`] if there can be no such directory.
-    pub fn new(directory: &Path, dice: Arc<dyn Dice>) -> Result<Self, SealKeyError> {
+    pub fn new(_: SimulationMode, directory: &Path, dice: Arc<dyn Dice>) -> Result<Self, SealKeyError> {
         let disk = Directory::open(directory).map_err(|error| SealKeyError::Failed {
             path: directory.to_owned(),
             reason: error.to_string(),
@@ -82,7 +83,12 @@ mod tests {
     use crate::dice::AwsDice;
 
     fn keys(directory: &Path) -> SimulationSealKeys {
-        SimulationSealKeys::new(directory, Arc::new(AwsDice)).unwrap()
+        SimulationSealKeys::new(
+            SimulationMode::by_explicit_configuration(),
+            directory,
+            Arc::new(AwsDice),
+        )
+        .unwrap()
     }
 
     #[test]

@@ -4,17 +4,26 @@
 //! key file. It knows nothing of keys or changes. [`files`] keeps them in a directory of one Coordinator,
 //! [`memory`] nowhere. A store shared by several Coordinators stands behind the same trait: what it holds has
 //! to be what its caller saw last, or the write is refused.
+//!
+//! [`open::open`] looks at a store, a [`seal`](crate::seal) provider and what the two hold, and answers with
+//! what was found and with the [`journal::SealedJournal`] that makes changes durable from then on.
 
 pub mod disk;
 pub mod files;
+pub mod journal;
 pub mod memory;
+pub mod open;
 #[cfg(test)]
 mod recording;
+#[cfg(test)]
+mod scenarios;
 
 use std::io;
 use std::path::PathBuf;
 
 use marblerun_core::sealed::SealedError;
+
+use crate::seal::SealKeyError;
 
 /// Keeps a sealed state.
 ///
@@ -122,6 +131,12 @@ pub enum StoreError {
         /// What is wrong, with the offset.
         problem: SealedError,
     },
+    /// The state cannot be sealed.
+    #[error("cannot seal the state: {0}")]
+    Sealing(SealedError),
+    /// There should be a seal key, but it cannot be had.
+    #[error(transparent)]
+    SealKey(#[from] SealKeyError),
     /// The file cannot be appended to: it is not what the caller takes it for, or an earlier write failed.
     #[error("{}: not appended to: {reason}", path.display())]
     NotAppendable {

@@ -76,6 +76,11 @@ pub fn seal_state(
     parts.into_writer().finish()
 }
 
+/// SHA-256 of the root certificate of a state, DER: what its key file is bound to.
+pub fn root_certificate_hash(state: &State) -> [u8; 32] {
+    super::sha256(&[&state.authority.root])
+}
+
 /// A state that was opened, with all changes of the file applied.
 pub struct OpenedState {
     /// The state.
