@@ -111,21 +111,32 @@ impl FileStore {
         Ok(name)
     }
 
-    /// Copies the old files aside. They are copied, not renamed, so that at no moment there is no state.
+    /// Copies the old files aside. They are copied, not renamed, so that at no moment there is no state. What an
+    /// attempt that failed or was cut short has put aside stays as it is: by now the key file may be the new one.
     fn keep_old(&self) -> Result<Option<String>, StoreError> {
-        let Some(data) = self
-            .disk
-            .read(DATA, MAX_FILE_BYTES)
-            .map_err(self.failed(DATA, "read"))?
-        else {
+        let read = |name: &str| {
+            self.disk
+                .read(name, MAX_FILE_BYTES)
+                .map_err(self.failed(name, "read"))
+        };
+        let Some(data) = read(DATA)? else {
             return Ok(None);
         };
+        for name in self.list()? {
+            if let Some(prefix) = name.strip_suffix(&format!("-{DATA}"))
+                && prefix.starts_with(SUPERSEDED)
+                && read(&name)?.as_ref() == Some(&data)
+            {
+                return Ok(Some(prefix.to_owned()));
+            }
+        }
         let prefix = self.timed(SUPERSEDED)?;
-        self.write_whole(&format!("{prefix}-{DATA}"), &data)?;
+        // The key first: once the data is there, both are.
         // A key file that is too large is none of ours.
         if let Ok(Some(key)) = self.disk.read(KEY, MAX_KEY_FILE_BYTES as u64) {
             self.write_whole(&format!("{prefix}-{KEY}"), &key)?;
         }
+        self.write_whole(&format!("{prefix}-{DATA}"), &data)?;
         Ok(Some(prefix))
     }
 
@@ -319,7 +330,7 @@ fn is_trace(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recording::{Failure, Record, RecordingDisk};
+    use super::super::tests::recording::{Failure, Record, RecordingDisk};
     use super::*;
 
     fn clock() -> Timestamp {

@@ -14,9 +14,7 @@ pub mod journal;
 pub mod memory;
 pub mod open;
 #[cfg(test)]
-mod recording;
-#[cfg(test)]
-mod scenarios;
+mod tests;
 
 use std::io;
 use std::path::PathBuf;

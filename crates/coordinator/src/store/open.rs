@@ -107,7 +107,7 @@ pub fn open(
 ) -> Result<Opened, StoreError> {
     let stored = store.load()?;
     let (data_path, key_path) = (store.sealed_data_path(), store.sealed_key_path());
-    let mut journal = SealedJournal::new(store, Arc::clone(&seal), dice);
+    let mut journal = SealedJournal::new(store, seal, dice);
     let mut notices = Vec::new();
 
     let Some(data) = &stored.sealed_data else {
@@ -175,7 +175,7 @@ pub fn open(
             return locked(journal, notices, format!("{}: {problem}", key_path.display()));
         }
     };
-    let key = match unwrap(&key_file, &header, header.key_generation, &*seal) {
+    let key = match unwrap(&key_file, &header, header.key_generation, &*journal.seal) {
         Ok(key) => key,
         Err(NoKey::Locked(reason)) => {
             return locked(journal, notices, format!("{}: {reason}", key_path.display()));
@@ -209,7 +209,7 @@ pub fn open(
         });
     }
     let before = header.key_generation.saturating_sub(1);
-    let previous = unwrap(&key_file, &header, before, &*seal)
+    let previous = unwrap(&key_file, &header, before, &*journal.seal)
         .ok()
         .map(|key| (before, key));
     journal.go_on_with(opened.end, Some(key_file.binding()), previous);

@@ -1,40 +1,18 @@
 //! Whole states: a checkpoint in parts of at most 1 MiB, and opening a file with all that follows.
-//!
-//! A checkpoint is one CBOR map, cut into parts wherever a part is full:
-//!
-//! | field | value |
-//! |---|---|
-//! | 1 | number of changes applied |
-//! | 2 | key generation |
-//! | 3 | recovery: `[scheme, threshold, [share hash, …]]`, numbers as in the header |
-//! | 4 | suite: 1 `p256-aes128`, 2 `p384-aes256` |
-//! | 5, 6 | root certificate (DER) and its key (PKCS#8) |
-//! | 7, 8, 9 | intermediate certificate, Marble root, and their key |
-//! | 10 | root secret |
-//! | 11 | the deployment: `{1 raw manifest, 2 signature, 3 manifest generation, 4 secrets [[name, [version, value]], …], 5 previous [[name, [1, value] or [2, root secret]], …], 6 activations [[marble type, count], …], 7 update log [line, …]}` |
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
-use imbl::{OrdMap, Vector};
-use minicbor::decode::Decoder;
 use minicbor::encode::{Encoder, Write};
 use zeroize::Zeroizing;
 
-use super::cbor::{Encode, Encoded, Fault, read_end, read_list, read_map, read_tuple, required};
-use super::change_codec::{compile, decode_group};
-use super::header::{scheme_code, scheme_of};
-use super::value_codec::{bytes, decode_named, decode_value, encode_named, encode_value, secret};
+use super::cbor::Encode as _;
+use super::change_codec::decode_group;
+use super::state_codec::{Checkpoint, check_header, decode_checkpoint};
 use super::{
     CheckpointSealer, DataKey, FrameSealer, Header, ReadToEnd, Reader, Record, SealedError, StateId,
 };
 use crate::ambient::Dice;
-use crate::pki::CryptoSuite;
-use crate::pki::authority::Authority;
-use crate::pki::key::PrivateKey;
-use crate::recovery::RecoveryPlan;
-use crate::secret::value::SecretBytes;
-use crate::state::{Deployment, PreviousSecret, Sealing, State, StoredSecret};
+use crate::state::State;
 
 /// The largest part of a checkpoint in bytes.
 const PART: usize = 1 << 20;
@@ -192,258 +170,19 @@ fn fill(part: &[u8]) -> impl FnOnce(&mut [u8]) -> Result<(), SealedError> {
     }
 }
 
-/// A state that can be sealed.
-struct Checkpoint<'s> {
-    state: &'s State,
-    deployment: &'s Deployment,
-    sealing: &'s Sealing,
-}
-
-impl Encode for Checkpoint<'_> {
-    fn encode<W: Write>(&self, to: &mut Encoder<W>) -> Encoded<W> {
-        let Self {
-            state,
-            deployment,
-            sealing,
-        } = self;
-        let (authority, recovery) = (&state.authority, &sealing.recovery);
-        to.map(11)?;
-        to.u8(1)?.u64(state.position)?;
-        to.u8(2)?.u64(sealing.key_generation)?;
-        to.u8(3)?
-            .array(3)?
-            .u8(scheme_code(recovery.scheme()))?
-            .u64(recovery.threshold() as u64)?;
-        to.array(recovery.shares() as u64)?;
-        for hash in recovery.share_hashes() {
-            to.bytes(hash)?;
-        }
-        to.u8(4)?.u8(match authority.suite {
-            CryptoSuite::P256Aes128 => 1,
-            CryptoSuite::P384Aes256 => 2,
-        })?;
-        to.u8(5)?.bytes(&authority.root)?;
-        to.u8(6)?.bytes(authority.root_key.pkcs8().expose())?;
-        to.u8(7)?.bytes(&authority.intermediate)?;
-        to.u8(8)?.bytes(&authority.marble_root)?;
-        to.u8(9)?.bytes(authority.intermediate_key.pkcs8().expose())?;
-        to.u8(10)?.bytes(state.root_secret.expose())?;
-        encode_deployment(to.u8(11)?, deployment)
-    }
-}
-
-fn encode_deployment<W: Write>(to: &mut Encoder<W>, deployment: &Deployment) -> Encoded<W> {
-    to.map(7)?;
-    to.u8(1)?.bytes(&deployment.manifest.raw)?;
-    to.u8(2)?.bytes(&deployment.signature)?;
-    to.u8(3)?.u64(deployment.manifest_generation)?;
-    to.u8(4)?;
-    encode_named(to, deployment.secrets.iter(), |to, stored| {
-        to.array(2)?.u64(stored.version)?;
-        encode_value(to, &stored.value)
-    })?;
-    to.u8(5)?;
-    encode_named(to, deployment.previous.iter(), |to, previous| match previous {
-        PreviousSecret::Value(value) => encode_value(to.array(2)?.u8(1)?, value),
-        PreviousSecret::RootSecret(secret) => to.array(2)?.u8(2)?.bytes(secret.expose())?.ok(),
-    })?;
-    to.u8(6)?;
-    encode_named(to, deployment.activations.iter(), |to, count| {
-        to.u64(*count)?.ok()
-    })?;
-    to.u8(7)?.array(deployment.update_log.len() as u64)?;
-    deployment
-        .update_log
-        .iter()
-        .try_for_each(|line| to.str(line)?.ok())
-}
-
-fn decode_checkpoint(payload: &[u8], key: &DataKey) -> Result<State, Fault> {
-    let mut from = Decoder::new(payload);
-    let (mut position, mut key_generation, mut recovery, mut suite) = (None, None, None, None);
-    let (mut root, mut root_key, mut intermediate) = (None, None, None);
-    let (mut marble_root, mut intermediate_key, mut root_secret) = (None, None, None);
-    let mut deployment = None;
-    read_map(&mut from, "field of the checkpoint", |field, from| {
-        match field {
-            1 => position = Some(from.u64()?),
-            2 => key_generation = Some(from.u64()?),
-            3 => recovery = Some(decode_recovery(from)?),
-            4 => {
-                suite = Some(match from.u64()? {
-                    1 => CryptoSuite::P256Aes128,
-                    2 => CryptoSuite::P384Aes256,
-                    found => return Err(Fault::Newer { what: "suite", found }),
-                });
-            }
-            5 => root = Some(bytes(from)?),
-            6 => root_key = Some(private_key(from)?),
-            7 => intermediate = Some(bytes(from)?),
-            8 => marble_root = Some(bytes(from)?),
-            9 => intermediate_key = Some(private_key(from)?),
-            10 => root_secret = Some(secret(from)?),
-            11 => deployment = Some(decode_deployment(from)?),
-            _ => return Ok(false),
-        }
-        Ok(true)
-    })?;
-    read_end(&from)?;
-    let authority = Authority {
-        suite: required(suite)?,
-        root: required(root)?,
-        root_key: required(root_key)?,
-        intermediate: required(intermediate)?,
-        marble_root: required(marble_root)?,
-        intermediate_key: required(intermediate_key)?,
-    };
-    let sealing = Sealing {
-        key_generation: required(key_generation)?,
-        key: key.clone(),
-        recovery: required(recovery)?,
-    };
-    if key.bytes().len() != authority.suite.data_key_length() {
-        return Err(Fault::Malformed("the data key does not fit the suite"));
-    }
-    let root_secret: SecretBytes = required(root_secret)?;
-    if root_secret.len() != 32 {
-        return Err(Fault::Malformed("the root secret has not 32 bytes"));
-    }
-    let deployment = Deployment {
-        sealing: Some(sealing),
-        ..required(deployment)?
-    };
-    Ok(State {
-        position: required(position)?,
-        authority: Arc::new(authority),
-        root_secret,
-        recovering: false,
-        deployment: Some(deployment),
-    })
-}
-
-fn decode_deployment(from: &mut Decoder<'_>) -> Result<Deployment, Fault> {
-    let (mut manifest, mut signature, mut manifest_generation) = (None, None, None);
-    let (mut secrets, mut previous) = (OrdMap::new(), OrdMap::new());
-    let (mut activations, mut update_log) = (OrdMap::new(), Vector::new());
-    read_map(from, "field of the deployment", |field, from| {
-        match field {
-            1 => manifest = Some(compile(bytes(from)?)?),
-            2 => signature = Some(bytes(from)?),
-            3 => manifest_generation = Some(from.u64()?),
-            4 => decode_named(from, stored_secret, |name, stored| {
-                secrets.insert(name, stored);
-            })?,
-            5 => decode_named(from, previous_secret, |name, secret| {
-                previous.insert(name, secret);
-            })?,
-            6 => decode_named(
-                from,
-                |from| Ok(from.u64()?),
-                |name, count| {
-                    activations.insert(name, count);
-                },
-            )?,
-            7 => {
-                read_list(from, |from| {
-                    update_log.push_back(Arc::from(from.str()?));
-                    Ok(())
-                })?;
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    })?;
-    Ok(Deployment {
-        manifest: required(manifest)?,
-        signature: required(signature)?,
-        manifest_generation: required(manifest_generation)?,
-        sealing: None,
-        secrets,
-        previous,
-        activations,
-        update_log,
-    })
-}
-
-fn stored_secret(from: &mut Decoder<'_>) -> Result<StoredSecret, Fault> {
-    read_tuple(from, 2)?;
-    let version = from.u64()?;
-    Ok(StoredSecret {
-        value: Arc::new(decode_value(from)?),
-        version,
-    })
-}
-
-fn previous_secret(from: &mut Decoder<'_>) -> Result<PreviousSecret, Fault> {
-    read_tuple(from, 2)?;
-    match from.u64()? {
-        1 => Ok(PreviousSecret::Value(Arc::new(decode_value(from)?))),
-        2 => Ok(PreviousSecret::RootSecret(secret(from)?)),
-        found => Err(Fault::Newer {
-            what: "kind of previous secret",
-            found,
-        }),
-    }
-}
-
-fn decode_recovery(from: &mut Decoder<'_>) -> Result<RecoveryPlan, Fault> {
-    read_tuple(from, 3)?;
-    let scheme = from.u64()?;
-    let scheme = u8::try_from(scheme)
-        .ok()
-        .and_then(scheme_of)
-        .ok_or(Fault::Newer {
-            what: "recovery scheme",
-            found: scheme,
-        })?;
-    let threshold = usize::try_from(from.u64()?).unwrap_or(usize::MAX);
-    let mut hashes = Vec::new();
-    read_list(from, |from| {
-        let hash = from.bytes()?.try_into();
-        hashes.push(hash.map_err(|_| Fault::Malformed("a share hash has not 32 bytes"))?);
-        Ok(())
-    })?;
-    RecoveryPlan::from_parts(scheme, threshold, hashes)
-        .ok_or(Fault::Malformed("the recovery scheme does not fit its shares"))
-}
-
-/// A key of the authority, with exactly the bytes it had: parsing alone may write them in another form.
-fn private_key(from: &mut Decoder<'_>) -> Result<PrivateKey, Fault> {
-    let der = from.bytes()?;
-    let parsed =
-        PrivateKey::from_pkcs8(der).map_err(|_| Fault::Malformed("a key of the authority is not one"))?;
-    let public = Arc::clone(parsed.public());
-    Ok(PrivateKey::from_parts(
-        parsed.kind(),
-        SecretBytes::copy_from(der),
-        public,
-    ))
-}
-
-/// The header is authenticated by its frames, for whoever has the data key; that its maker meant the same state
-/// is checked here.
-fn check_header(state: &State, header: &Header) -> Result<(), Fault> {
-    let agrees = state.sealing().is_some_and(|sealing| {
-        sealing.key_generation == header.key_generation && sealing.recovery == header.recovery
-    });
-    if agrees {
-        Ok(())
-    } else {
-        Err(Fault::Malformed(
-            "recovery scheme, shares or key generation are not those of the header",
-        ))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::change::Change;
     use crate::manifest::Name;
-    use crate::pki::authority;
-    use crate::recovery::RecoveryScheme;
+    use crate::pki::{CryptoSuite, authority};
+    use crate::recovery::{RecoveryPlan, RecoveryScheme};
+    use crate::sealed::change_codec::compile;
     use crate::sealed::sha256;
-    use crate::secret::value::{CertificateValue, SecretValue};
+    use crate::secret::value::{CertificateValue, SecretBytes, SecretValue};
+    use crate::state::PreviousSecret;
     use crate::testing::{NOW, TestDice};
 
     const MANIFEST: &str = r#"{

@@ -13,6 +13,7 @@ mod frame;
 mod header;
 mod key;
 mod reader;
+mod state_codec;
 mod value_codec;
 mod wrap;
 

@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::disk::{Directory, Disk, DiskFile};
+use super::super::disk::{Directory, Disk, DiskFile};
 
 /// What a [`RecordingDisk`] and its files saw; shared with the test.
 #[derive(Clone, Default)]
-pub(super) struct Record(Arc<Mutex<Seen>>);
+pub(in crate::store) struct Record(Arc<Mutex<Seen>>);
 
 #[derive(Default)]
 struct Seen {
@@ -19,7 +19,7 @@ struct Seen {
 
 /// What happens when no more operations are left.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(in crate::store) enum Failure {
     /// Nothing works any more, as if the process had been killed. The failing write is done by half.
     Kill,
     /// One operation fails, the following work.
@@ -28,17 +28,17 @@ pub(super) enum Failure {
 
 impl Record {
     /// The operations so far, and forgets them.
-    pub(super) fn take(&self) -> Vec<String> {
+    pub(in crate::store) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().operations)
     }
 
     /// Lets `count` more operations succeed.
-    pub(super) fn fail_after(&self, count: usize, failure: Failure) {
+    pub(in crate::store) fn fail_after(&self, count: usize, failure: Failure) {
         self.0.lock().unwrap().left = Some((count, failure));
     }
 
     /// Lets everything succeed again.
-    pub(super) fn succeed(&self) {
+    pub(in crate::store) fn succeed(&self) {
         self.0.lock().unwrap().left = None;
     }
 
@@ -61,13 +61,13 @@ impl Record {
 }
 
 /// A directory of the system whose every change is recorded.
-pub(super) struct RecordingDisk {
+pub(in crate::store) struct RecordingDisk {
     inner: Directory,
     record: Record,
 }
 
 impl RecordingDisk {
-    pub(super) fn open(path: &Path, record: &Record) -> Self {
+    pub(in crate::store) fn open(path: &Path, record: &Record) -> Self {
         Self {
             inner: Directory::open(path).unwrap(),
             record: record.clone(),
