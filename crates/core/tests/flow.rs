@@ -206,7 +206,12 @@ fn a_manifest_is_set_once_and_a_refused_one_changes_nothing() {
     );
     let refused = refusal(prepare_manifest(&fresh, &dice, broken.as_bytes()));
     assert_eq!(refused.kind(), RefusalKind::Invalid);
-    assert!(refused.message().contains("Marbles.few.Package"), "{refused}");
+    assert!(
+        refused
+            .message()
+            .starts_with("checking manifest: Marbles.few.Package"),
+        "{refused}"
+    );
     assert!(refused.message().contains("Marbles.few.Roles"), "{refused}");
     assert_eq!(fresh.phase(), Phase::AcceptingManifest);
     let limits = Limits {

@@ -147,11 +147,16 @@ pub fn check_phase(state: &State) -> Result<(), Refusal> {
 }
 
 fn refuse_manifest(error: &ManifestError) -> Refusal {
-    let kind = match error {
-        ManifestError::TooLarge { .. } => RefusalKind::TooLarge,
-        ManifestError::Syntax { .. } | ManifestError::Problems { .. } => RefusalKind::Invalid,
-    };
-    Refusal::new(kind, format!("checking manifest: {error}"))
+    match error {
+        ManifestError::TooLarge { .. } => {
+            Refusal::new(RefusalKind::TooLarge, format!("checking manifest: {error}"))
+        }
+        ManifestError::Syntax { .. } => {
+            Refusal::new(RefusalKind::Invalid, format!("checking manifest: {error}"))
+        }
+        // Begins so itself.
+        ManifestError::Problems { .. } => Refusal::new(RefusalKind::Invalid, error.to_string()),
+    }
 }
 
 fn consequences(manifest: &Manifest, recovery: &RecoveryPlan) -> Vec<String> {
