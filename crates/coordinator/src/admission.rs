@@ -8,7 +8,10 @@ use marblerun_attestation::{Admission, SimulationMode};
 /// is sent all the same cannot be verified by this version and is admitted with a warning.
 pub fn admit(simulation: SimulationMode, quote: &[u8]) -> Admission {
     if !quote.is_empty() {
-        tracing::warn!(bytes = quote.len(), "a marble's quote is admitted without being verified");
+        tracing::warn!(
+            bytes = quote.len(),
+            "a marble's quote is admitted without being verified"
+        );
     }
     Admission::Simulated(simulation)
 }

@@ -1,12 +1,20 @@
 //! The Coordinator: the shell around `marblerun_core`. Sockets, files, clock and dice are here; rules are not.
 
+mod admission;
+pub mod assemble;
 pub mod certificate;
 pub mod config;
 pub mod dice;
+pub mod grpc;
+pub mod keeper;
 pub mod listen;
 pub mod observe;
+pub mod prefetch;
 pub mod process;
 pub mod ready;
+pub mod rest;
 pub mod seal;
+pub mod service;
+pub mod startup;
 pub mod store;
 pub mod tls;

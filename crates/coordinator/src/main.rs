@@ -1,2 +1,67 @@
-//! Placeholder.
-fn main() {}
+//! The Coordinator's program: reads its configuration, protects the process, runs until it is told to stop.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use marblerun_coordinator::config::{self, Config, Request};
+use marblerun_coordinator::{assemble, observe, process, tls};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let line: Vec<_> = format!("{error:#}")
+                .lines()
+                .map(|line| line.trim().to_owned())
+                .collect();
+            eprintln!("marblerun-coordinator: {}", line.join("; "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    // Variables that are not Unicode are none of ours.
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let config = match config::load(std::env::args_os(), &environment)? {
+        Request::Run(config) => config,
+        Request::Print(text) => {
+            print!("{text}");
+            return Ok(());
+        }
+    };
+    process::harden()?;
+    observe::log::start(&config.logging, true)?;
+    // Every TLS configuration names its provider; this is for libraries that would look for one.
+    let _ = tls::provider().install_default();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(72)
+        .build()
+        .context("the runtime cannot be started")?
+        .block_on(serve(&config))
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut told_to_stop = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let running = tokio::select! {
+        running = assemble::start(config) => running?,
+        () = told_to_stop() => return Ok(()),
+    };
+    told_to_stop().await;
+    tracing::info!("stopping: finishing what runs");
+    running.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -32,9 +32,14 @@ impl PrefetchingDice {
     /// # Errors
     /// The thread could not be started.
     pub fn start(dice: Arc<dyn Dice>) -> std::io::Result<Self> {
-        let shelf = Arc::new(Shelf { keys: Mutex::new(BTreeMap::new()), changed: Condvar::new() });
+        let shelf = Arc::new(Shelf {
+            keys: Mutex::new(BTreeMap::new()),
+            changed: Condvar::new(),
+        });
         let (maker, weak) = (Arc::clone(&dice), Arc::downgrade(&shelf));
-        std::thread::Builder::new().name("rsa-keys".to_owned()).spawn(move || fill(&*maker, &weak))?;
+        std::thread::Builder::new()
+            .name("rsa-keys".to_owned())
+            .spawn(move || fill(&*maker, &weak))?;
         Ok(Self { dice, shelf })
     }
 
@@ -91,12 +96,18 @@ impl Shelf {
 
 /// Sizes of the private RSA secrets that some marble refers to.
 fn sizes_asked_for(manifest: &Manifest) -> BTreeSet<u16> {
-    let referred = manifest.marbles.values().flat_map(|marble| marble.references.secrets.iter());
+    let referred = manifest
+        .marbles
+        .values()
+        .flat_map(|marble| marble.references.secrets.iter());
     referred
         .filter_map(|name| manifest.secrets.get(name))
         .filter(|spec| spec.is_private())
         .filter_map(|spec| match spec.kind {
-            SecretKind::Certificate { key: Some(KeyKind::Rsa(size)), .. } => Some(size),
+            SecretKind::Certificate {
+                key: Some(KeyKind::Rsa(size)),
+                ..
+            } => Some(size),
             _ => None,
         })
         .collect()
@@ -105,7 +116,10 @@ fn sizes_asked_for(manifest: &Manifest) -> BTreeSet<u16> {
 fn fill(dice: &dyn Dice, shelf: &Weak<Shelf>) {
     while let Some(shelf) = shelf.upgrade() {
         let mut keys = shelf.lock();
-        let wanted = keys.iter().find(|(_, ready)| ready.len() < READY).map(|(size, _)| *size);
+        let wanted = keys
+            .iter()
+            .find(|(_, ready)| ready.len() < READY)
+            .map(|(size, _)| *size);
         let Some(size) = wanted else {
             // Waits without owning the shelf for ever: the owner's drop clears it and wakes us.
             let (guard, _) = shelf

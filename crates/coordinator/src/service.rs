@@ -12,7 +12,7 @@ use marblerun_core::flow::{activate, set_manifest};
 use marblerun_core::manifest::{HsmEnvironment, Limits, Name};
 use marblerun_core::refusal::{Refusal, RefusalKind};
 use marblerun_core::state::State;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::keeper::Keeper;
 
@@ -43,6 +43,8 @@ pub struct ActivationRequest {
     pub csr: Vec<u8>,
     /// By what its evidence is admitted.
     pub admission: Admission,
+    /// Refuses what could not be sent, before anything is spent for it.
+    pub fits: fn(&activate::Parameters) -> Result<(), Refusal>,
 }
 
 impl Service {
@@ -80,18 +82,15 @@ impl Service {
     ) -> Result<set_manifest::ManifestSet, Refusal> {
         // Refused before it waits in line: in any other phase this costs a stranger nothing but the asking.
         set_manifest::check_phase(&self.snapshot())?;
-        let _turn = self
-            .preparing_manifest
-            .acquire()
-            .await
-            .map_err(Refusal::internal)?;
+        let turn = take_turn(&self.preparing_manifest).await?;
         let (raw, keep) = (Arc::new(raw), Arc::new(keep));
         for _ in 0..ATTEMPTS {
-            let (raw, keep) = (Arc::clone(&raw), Arc::clone(&keep));
+            let (raw, keep, turn) = (Arc::clone(&raw), Arc::clone(&keep), Arc::clone(&turn));
             let (limits, environment) = (self.limits.clone(), Arc::clone(&self.hsm_environment));
             let prepare = move |state: &State, ambient: &Ambient<'_>| {
                 let prepared = set_manifest::prepare(state, (*raw).as_ref(), &limits, &environment, ambient)?;
                 keep(prepared.value.recovery_secrets())?;
+                drop(turn);
                 Ok(prepared)
             };
             let prepared = self.prepare(prepare).await?;
@@ -108,22 +107,20 @@ impl Service {
     /// As [`activate::prepare`] and [`activate::decide`]; `Unavailable` when the spent budget cannot be made
     /// durable.
     pub async fn activate(&self, request: ActivationRequest) -> Result<activate::Activated, Refusal> {
-        let _turn = self
-            .preparing_marbles
-            .acquire()
-            .await
-            .map_err(Refusal::internal)?;
+        let turn = take_turn(&self.preparing_marbles).await?;
         let request = Arc::new(request);
         for _ in 0..ATTEMPTS {
-            let request = Arc::clone(&request);
+            let (request, turn) = (Arc::clone(&request), Arc::clone(&turn));
             let prepare = move |state: &State, ambient: &Ambient<'_>| {
-                let request = activate::Request {
+                let asked = activate::Request {
                     marble_type: &request.marble_type,
                     uuid: &request.uuid,
                     csr: &request.csr,
                     admission: &request.admission,
                 };
-                let prepared = activate::prepare(state, request, ambient)?;
+                let prepared = activate::prepare(state, asked, ambient)?;
+                (request.fits)(prepared.value.parameters())?;
+                drop(turn);
                 // With nothing to keep, the snapshot it was prepared on decides, without the writer.
                 let verdict = activate::decide(state, &prepared)?;
                 Ok(match verdict {
@@ -182,6 +179,12 @@ impl Service {
             })
             .await
     }
+}
+
+/// A turn goes with the work: whoever asked may go away in the middle, and the work then still takes its place.
+async fn take_turn(turns: &Arc<Semaphore>) -> Result<Arc<OwnedSemaphorePermit>, Refusal> {
+    let turn = Arc::clone(turns).acquire_owned().await;
+    turn.map(Arc::new).map_err(Refusal::internal)
 }
 
 fn changing() -> Refusal {

@@ -47,8 +47,10 @@ pub enum StartupManifestError {
 /// # Errors
 /// [`StartupManifestError`] if it cannot be read, is refused, or its recovery secrets cannot be written.
 pub async fn set(service: &Service, path: &Path, seal_directory: &Path) -> Result<(), StartupManifestError> {
-    let raw = read(path, service.limits().bytes)
-        .map_err(|source| StartupManifestError::Unreadable { path: path.to_owned(), source })?;
+    let raw = read(path, service.limits().bytes).map_err(|source| StartupManifestError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
     let state = service.snapshot();
     match state.phase() {
         Phase::Recovery => {
@@ -68,7 +70,10 @@ pub async fn set(service: &Service, path: &Path, seal_directory: &Path) -> Resul
     let set = service
         .set_manifest(raw, keep)
         .await
-        .map_err(|refusal| StartupManifestError::Refused { path: path.to_owned(), refusal })?;
+        .map_err(|refusal| StartupManifestError::Refused {
+            path: path.to_owned(),
+            refusal,
+        })?;
     for warning in &set.warnings {
         tracing::warn!(warning, "the startup manifest was set with a warning");
     }
@@ -89,18 +94,28 @@ fn keep(file: &Path, secrets: &BTreeMap<Name, Vec<u8>>) -> Result<(), Refusal> {
         return Ok(());
     }
     let failed = |error: &dyn std::fmt::Display| {
-        let message = format!("the recovery secrets cannot be written to {}: {error}", file.display());
+        let message = format!(
+            "the recovery secrets cannot be written to {}: {error}",
+            file.display()
+        );
         Refusal::new(RefusalKind::Unavailable, message)
     };
-    let recovery_secrets =
-        secrets.iter().map(|(name, secret)| (name.to_string(), Base64Bytes(secret.clone()))).collect();
+    let recovery_secrets = secrets
+        .iter()
+        .map(|(name, secret)| (name.to_string(), Base64Bytes(secret.clone())))
+        .collect();
     let body = to_body(&v2::ManifestSet { recovery_secrets }).map_err(|error| failed(&error))?;
     write_durably(file, &body).map_err(|error| failed(&error))
 }
 
 fn write_durably(file: &Path, body: &[u8]) -> io::Result<()> {
     let temporary = file.with_extension("json.new");
-    let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut new = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
     new.write_all(body)?;
     new.sync_all()?;
     std::fs::rename(&temporary, file)?;
@@ -119,7 +134,10 @@ mod tests {
         keep(&file, &BTreeMap::new()).unwrap();
         assert!(!file.exists());
         keep(&file, &[("one".into(), b"sealed".to_vec())].into()).unwrap();
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "{\"RecoverySecrets\":{\"one\":\"c2VhbGVk\"}}\n");
+        assert_eq!(
+            std::fs::read_to_string(&file).unwrap(),
+            "{\"RecoverySecrets\":{\"one\":\"c2VhbGVk\"}}\n"
+        );
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
         let refusal = keep(Path::new("/nowhere/recovery"), &[("one".into(), vec![1])].into()).unwrap_err();

@@ -90,6 +90,24 @@ pub struct AzureHsm {
     pub authority_host: Option<String>,
 }
 
+impl AzureHsm {
+    /// Whether the setting that this variable stands for is given, wherever it comes from.
+    pub fn is_set(&self, variable: &str) -> bool {
+        match variable {
+            "EDG_MAA_URL" => self.attestation_url.is_some(),
+            "EDG_AZURE_HSM_VAULT_URL" => self.vault_url.is_some(),
+            "EDG_AZURE_HSM_KEY_NAME" => self.key_name.is_some(),
+            "EDG_AZURE_HSM_KEY_VERSION" => self.key_version.is_some(),
+            "EDG_AZURE_CLIENT_ID" => self.client_id.is_some(),
+            "EDG_AZURE_TENANT_ID" => self.tenant_id.is_some(),
+            "EDG_AZURE_CLIENT_SECRET" => self.client_secret.is_some(),
+            "EDG_AZURE_FEDERATED_TOKEN_FILE" => self.federated_token_file.is_some(),
+            "EDG_AZURE_AUTHORITY_HOST" => self.authority_host.is_some(),
+            _ => false,
+        }
+    }
+}
+
 /// Why the configuration is not usable. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -520,7 +538,7 @@ mod tests {
             (azure.client_id.as_deref(), azure.tenant_id.as_deref()),
             (Some("a"), Some("b"))
         );
-        assert!(azure.client_secret.is_none());
+        assert!(azure.is_set("EDG_AZURE_CLIENT_ID") && !azure.is_set("EDG_AZURE_CLIENT_SECRET"));
         let both = [("AZURE_CLIENT_ID", "a"), ("EDG_AZURE_CLIENT_ID", "c")];
         assert_eq!(
             run(&["--simulation"], &both).unwrap().azure.client_id.as_deref(),

@@ -194,7 +194,8 @@ pub(super) struct CommandLine {
 pub(super) fn command_line(
     arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
 ) -> Result<CommandLine, clap::Error> {
-    let mut command = Command::new("coordinator")
+    let mut command = Command::new("marblerun-coordinator")
+        .args_override_self(true)
         .about("The MarbleRun Coordinator")
         .version(env!("CARGO_PKG_VERSION"))
         .arg(path_argument(

@@ -24,7 +24,12 @@ pub fn api(service: Service, simulation: SimulationMode, error_level: LogLevel) 
         .max_decoding_message_size(REQUEST_LIMIT)
         .max_encoding_message_size(REPLY_LIMIT);
     let router = Routes::new(server).prepare().into_axum_router();
-    Api { name: "marble", router, on_panic: after_panic, error_level }
+    Api {
+        name: "marble",
+        router,
+        on_panic: after_panic,
+        error_level,
+    }
 }
 
 struct MarbleApi {
@@ -40,9 +45,20 @@ impl Marble for MarbleApi {
         if request.extensions().get::<PeerCertificate>().is_none() {
             return Err(Status::unauthenticated("a TLS client certificate is required"));
         }
-        let ActivationReq { quote, csr, marble_type, uuid } = request.into_inner();
+        let ActivationReq {
+            quote,
+            csr,
+            marble_type,
+            uuid,
+        } = request.into_inner();
         let admission = admit(self.simulation, &quote);
-        let request = ActivationRequest { marble_type, uuid, csr, admission, fits };
+        let request = ActivationRequest {
+            marble_type,
+            uuid,
+            csr,
+            admission,
+            fits,
+        };
         let activated = self.service.activate(request).await.map_err(status)?;
         tracing::info!(marble_type = &*activated.marble_type, uuid = %activated.uuid, "marble activated");
         let parameters = Some(on_the_wire(&activated.parameters));
@@ -68,15 +84,27 @@ fn status(refusal: Refusal) -> Status {
     let kind = refusal.kind();
     match kind {
         RefusalKind::Internal => {
-            tracing::error!(message = refusal.message(), detail = refusal.detail(), "activation failed");
+            tracing::error!(
+                message = refusal.message(),
+                detail = refusal.detail(),
+                "activation failed"
+            );
         }
-        _ => tracing::warn!(?kind, reason = refusal.message(), detail = refusal.detail(), "activation refused"),
+        _ => tracing::warn!(
+            ?kind,
+            reason = refusal.message(),
+            detail = refusal.detail(),
+            "activation refused"
+        ),
     }
     Status::new(code(kind), shortened(refusal.message()))
 }
 
 fn shortened(message: &str) -> String {
-    match message.char_indices().find(|(at, character)| at + character.len_utf8() > LONGEST_MESSAGE) {
+    match message
+        .char_indices()
+        .find(|(at, character)| at + character.len_utf8() > LONGEST_MESSAGE)
+    {
         None => message.to_owned(),
         Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
     }
@@ -88,8 +116,16 @@ fn after_panic() -> axum::response::Response {
 
 fn on_the_wire(parameters: &activate::Parameters) -> Parameters {
     let mut message = Parameters::default();
-    message.files = parameters.files.iter().map(|(path, content)| (path.to_string(), content.to_vec())).collect();
-    message.env = parameters.env.iter().map(|(name, value)| (name.to_string(), value.to_vec())).collect();
+    message.files = parameters
+        .files
+        .iter()
+        .map(|(path, content)| (path.to_string(), content.to_vec()))
+        .collect();
+    message.env = parameters
+        .env
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_vec()))
+        .collect();
     message.argv.clone_from(&parameters.argv);
     message
 }
@@ -110,7 +146,11 @@ fn encoded_size(parameters: &activate::Parameters) -> usize {
     let field = |length: usize| 1 + length_of_varint(length) + length;
     let optional = |length: usize| if length == 0 { 0 } else { field(length) };
     let entry = |name: &str, value: &Zeroizing<Vec<u8>>| field(optional(name.len()) + optional(value.len()));
-    let entries = parameters.files.iter().chain(&parameters.env).map(|(name, value)| entry(name, value));
+    let entries = parameters
+        .files
+        .iter()
+        .chain(&parameters.env)
+        .map(|(name, value)| entry(name, value));
     let arguments = parameters.argv.iter().map(|argument| field(argument.len()));
     field(entries.chain(arguments).sum())
 }
@@ -138,7 +178,9 @@ mod tests {
     fn the_size_is_that_of_the_encoded_reply() {
         for content in [0, 1, 100, 120, 127, 128, 16_000, 16_383, 16_384, 3_000_000] {
             let parameters = parameters(content);
-            let message = ActivationResp { parameters: Some(on_the_wire(&parameters)) };
+            let message = ActivationResp {
+                parameters: Some(on_the_wire(&parameters)),
+            };
             assert_eq!(encoded_size(&parameters), message.encoded_len(), "{content}");
         }
     }
@@ -154,7 +196,16 @@ mod tests {
     #[test]
     fn codes_are_those_of_the_contract() {
         use RefusalKind::*;
-        let kinds = [WrongPhase, Invalid, Denied, NotFound, Conflict, TooLarge, Unavailable, Internal];
+        let kinds = [
+            WrongPhase,
+            Invalid,
+            Denied,
+            NotFound,
+            Conflict,
+            TooLarge,
+            Unavailable,
+            Internal,
+        ];
         assert_eq!(
             kinds.map(|kind| code(kind) as i32),
             [9, 3, 7, 5, 10, 13, 14, 13],

@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How long a body may take whatever its size.
@@ -20,14 +22,47 @@ pub enum BodyError {
     /// The peer paused too long or was too slow altogether.
     #[error("the request body took too long")]
     TooSlow,
+    /// The bodies being received take all the memory that is set aside for them.
+    #[error("too many request bodies at a time")]
+    TooMany,
     /// The connection or stream broke.
     #[error("the request body broke off: {0}")]
     Broken(#[from] hyper::Error),
 }
 
-/// A request body with a limit on each pause and on its speed. Its size is limited by whoever reads it.
+/// Memory set aside for the bodies of all requests of a listener. What a request has received stays reserved until
+/// it is answered, for somebody keeps it until then.
+pub(super) struct Reservation {
+    whole: Arc<Semaphore>,
+    taken: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+impl Reservation {
+    pub fn new(whole: Arc<Semaphore>) -> Self {
+        Self {
+            whole,
+            taken: Mutex::new(None),
+        }
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let Ok(more) = Arc::clone(&self.whole).try_acquire_many_owned(bytes) else {
+            return false;
+        };
+        match &mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(taken) => taken.merge(more),
+            none => *none = Some(more),
+        }
+        true
+    }
+}
+
+/// A request body with a limit on each pause, on its speed and on what all bodies take together. Its own size is
+/// limited by whoever reads it.
 pub struct TimedBody {
     inner: Incoming,
+    reservation: Arc<Reservation>,
     pause: Duration,
     received: u64,
     /// How long the peer kept us waiting so far; what we spend ourselves does not count.
@@ -37,9 +72,10 @@ pub struct TimedBody {
 
 impl TimedBody {
     /// A body that may pause for as long as `pause`.
-    pub fn new(inner: Incoming, pause: Duration) -> Self {
+    pub(super) fn new(inner: Incoming, pause: Duration, reservation: Arc<Reservation>) -> Self {
         Self {
             inner,
+            reservation,
             pause,
             received: 0,
             waited: Duration::ZERO,
@@ -68,7 +104,11 @@ impl Body for TimedBody {
                 this.waited += since.elapsed();
             }
             if let Some(Ok(data)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
-                this.received += data.map_or(0, |data| data.len() as u64);
+                let length = data.map_or(0, Bytes::len);
+                this.received += length as u64;
+                if !this.reservation.take(length) {
+                    return Poll::Ready(Some(Err(BodyError::TooMany)));
+                }
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
         }

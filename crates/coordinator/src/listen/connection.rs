@@ -13,11 +13,12 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::{sleep_until, timeout};
 use tower::Service as _;
 use tracing::Instrument as _;
 
-use super::body::TimedBody;
+use super::body::{Reservation, TimedBody};
 use super::panic::CatchPanic;
 use super::socket::{Activity, Watched};
 use super::{Api, Limits, PeerCertificate, RequestId, Server};
@@ -50,6 +51,7 @@ impl Server {
             certificate,
             activity: Arc::clone(&activity),
             body_pause: self.limits.body_pause,
+            body_bytes: Arc::clone(&self.body_bytes),
         };
         let result = if http2 {
             let connection = http2_builder(&self.limits).serve_connection(TokioIo::new(tls), requests);
@@ -156,6 +158,7 @@ struct Requests {
     certificate: Option<PeerCertificate>,
     activity: Arc<Activity>,
     body_pause: Duration,
+    body_bytes: Arc<Semaphore>,
 }
 
 impl Service<http::Request<Incoming>> for Requests {
@@ -166,7 +169,8 @@ impl Service<http::Request<Incoming>> for Requests {
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         let running = self.activity.request_started();
         let id = next_request_id();
-        let mut request = request.map(|body| TimedBody::new(body, self.body_pause));
+        let reservation = Arc::new(Reservation::new(Arc::clone(&self.body_bytes)));
+        let mut request = request.map(|body| TimedBody::new(body, self.body_pause, Arc::clone(&reservation)));
         request.extensions_mut().insert(id);
         if let Some(certificate) = &self.certificate {
             request.extensions_mut().insert(certificate.clone());
@@ -183,7 +187,7 @@ impl Service<http::Request<Incoming>> for Requests {
                 tracing::error!("a handler panicked; the request is answered with an error");
                 on_panic()
             });
-            let microseconds = started.elapsed().as_micros();
+            let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             let status = response.status().as_u16();
             let grpc = response
                 .headers()
@@ -195,7 +199,7 @@ impl Service<http::Request<Incoming>> for Requests {
             } else {
                 at_level!(level, api = name, %method, path, status, grpc, microseconds, "request refused");
             }
-            drop(running);
+            drop((running, reservation));
             Ok(response)
         };
         Box::pin(answer.instrument(span))

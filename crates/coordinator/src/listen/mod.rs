@@ -63,6 +63,8 @@ pub struct Limits {
     pub drain_time: Duration,
     /// HTTP/2 requests at a time on one connection.
     pub streams: u32,
+    /// Bytes that the bodies of unanswered requests may take, all together.
+    pub body_bytes: usize,
 }
 
 impl Default for Limits {
@@ -76,6 +78,7 @@ impl Default for Limits {
             idle_time: Duration::from_secs(60),
             drain_time: Duration::from_secs(30),
             streams: 64,
+            body_bytes: Semaphore::MAX_PERMITS,
         }
     }
 }
@@ -118,6 +121,7 @@ pub async fn serve(
     let server = Arc::new(Server {
         acceptor: TlsAcceptor::from(tls),
         handshakes: Semaphore::new(limits.handshakes),
+        body_bytes: Arc::new(Semaphore::new(limits.body_bytes)),
         api,
         limits,
         stop: stop.clone(),
@@ -171,6 +175,7 @@ async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<
 struct Server {
     acceptor: TlsAcceptor,
     handshakes: Semaphore,
+    body_bytes: Arc<Semaphore>,
     api: Api,
     limits: Limits,
     stop: watch::Receiver<bool>,

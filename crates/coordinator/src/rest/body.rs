@@ -1,11 +1,15 @@
 //! Reading request bodies and queries, bounded.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Query;
 use bytes::{Bytes, BytesMut};
 use http::Uri;
 use http_body_util::BodyExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::listen::BodyError;
 
@@ -13,6 +17,10 @@ use crate::listen::BodyError;
 const BODIES: usize = 64;
 /// Beyond this a body has to wait for its turn.
 const SMALL: usize = 256 << 10;
+
+/// Bytes of an unwanted body that are read all the same, and for how long.
+const DISCARDED: u64 = 1 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// Why there is no body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,23 +38,54 @@ pub(super) enum BodyRefusal {
 
 /// Keeps the memory that strangers can fill with request bodies small: few small ones at a time, one large one.
 pub(super) struct Bodies {
-    all: Semaphore,
-    large: Semaphore,
+    all: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
+
+/// A body. While it is there, its place is taken.
+pub(super) struct Received {
+    bytes: Bytes,
+    _turns: [Option<OwnedSemaphorePermit>; 2],
+}
+
+impl AsRef<[u8]> for Received {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Received {
+    /// What was made of the body, in its place.
+    pub fn replaced_by(self, bytes: Bytes) -> Self {
+        Self { bytes, ..self }
+    }
 }
 
 impl Bodies {
     pub fn new() -> Self {
-        Self { all: Semaphore::new(BODIES), large: Semaphore::new(1) }
+        Self {
+            all: Arc::new(Semaphore::new(BODIES)),
+            large: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Throws a body away that is not wanted, so that a client that is still sending gets to read the refusal instead
+    /// of a broken connection. Not for ever: what is long or slow is left unread.
+    pub async fn discard(&self, body: Body) {
+        if hyper::body::Body::size_hint(&body).lower() <= DISCARDED {
+            let _ = timeout(DISCARD_TIME, discard(body)).await;
+        }
     }
 
     /// Reads a body of at most `limit` bytes.
-    pub async fn read(&self, mut body: Body, limit: usize) -> Result<Bytes, BodyRefusal> {
+    pub async fn read(&self, mut body: Body, limit: usize) -> Result<Received, BodyRefusal> {
         let too_large = BodyRefusal::TooLarge { limit };
         let announced = hyper::body::Body::size_hint(&body).lower();
         if announced > limit as u64 {
+            self.discard(body).await;
             return Err(too_large);
         }
-        let _turn = self.all.acquire().await.map_err(|_| BodyRefusal::Broken)?;
+        let turn = wait(&self.all).await?;
         let mut turn_of_large = None;
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
@@ -54,16 +93,43 @@ impl Bodies {
             let Ok(data) = frame.into_data() else { continue };
             let length = bytes.len().saturating_add(data.len());
             if length > limit {
+                drop(bytes);
+                self.discard(body).await;
                 return Err(too_large);
             }
             if length > SMALL && turn_of_large.is_none() {
-                turn_of_large = Some(self.large.acquire().await.map_err(|_| BodyRefusal::Broken)?);
-                bytes.reserve(usize::try_from(announced).unwrap_or(0).saturating_sub(bytes.len()));
+                turn_of_large = Some(wait(&self.large).await?);
+                bytes.reserve(
+                    usize::try_from(announced)
+                        .unwrap_or(0)
+                        .saturating_sub(bytes.len()),
+                );
             }
             bytes.extend_from_slice(&data);
         }
-        Ok(bytes.freeze())
+        Ok(Received {
+            bytes: bytes.freeze(),
+            _turns: [Some(turn), turn_of_large],
+        })
     }
+}
+
+async fn discard(mut body: Body) {
+    let mut left = DISCARDED;
+    while let Some(Ok(frame)) = body.frame().await {
+        let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+        let Some(less) = left.checked_sub(length) else {
+            return;
+        };
+        left = less;
+    }
+}
+
+async fn wait(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, BodyRefusal> {
+    Arc::clone(turns)
+        .acquire_owned()
+        .await
+        .map_err(|_| BodyRefusal::Broken)
 }
 
 /// axum wraps the errors of a body: the reason is somewhere below.

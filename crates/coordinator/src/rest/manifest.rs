@@ -1,6 +1,7 @@
 //! `GET manifest`, `POST manifest`: read the manifest in force, set the first one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use axum::extract::State;
@@ -12,8 +13,11 @@ use marblerun_core::flow::set_manifest;
 use marblerun_core::refusal::Refusal;
 use marblerun_wire::rest::{Base64Bytes, MAXIMUM_OTHER_BODY, Reply, read_body, to_body, v1, v2};
 
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
+
 use super::Rest;
-use super::body::BodyRefusal;
+use super::body::{BodyRefusal, Received};
 use super::reply::{self, RefusedAs, Version};
 
 pub(super) async fn get_v1(State(rest): State<Rest>) -> Response {
@@ -49,12 +53,12 @@ pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<axum::bod
         Ok(body) => body,
         Err(response) => return response,
     };
-    let manifest = match read_body::<v2::SendManifest>(&body) {
+    let manifest = match read_body::<v2::SendManifest>(body.as_ref()) {
         Ok(body) => body.manifest,
         Err(error) => return reply::bad_request(Version::V2, error.to_string()),
     };
-    drop(body);
-    match set(&rest, manifest.0.into()).await {
+    let raw = body.replaced_by(manifest.0.into());
+    match set(&rest, raw).await {
         Ok(secrets) => reply::success(secrets),
         Err(refusal) => reply::refusal(Version::V2, RefusedAs::BadRequestInV1, &refusal),
     }
@@ -66,20 +70,28 @@ async fn receive(
     request: Request<axum::body::Body>,
     limit: usize,
     version: Version,
-) -> Result<Bytes, Response> {
-    set_manifest::check_phase(&rest.service.snapshot())
-        .map_err(|refusal| reply::refusal(version, RefusedAs::BadRequestInV1, &refusal))?;
-    rest.bodies.read(request.into_body(), limit).await.map_err(|refusal| match refusal {
-        BodyRefusal::TooLarge { limit } => reply::error(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the request body is larger than {limit} bytes"),
-        ),
-        BodyRefusal::TooSlow => reply::error(StatusCode::REQUEST_TIMEOUT, "the request body took too long"),
-        BodyRefusal::Broken => reply::bad_request(version, "the request body broke off"),
-    })
+) -> Result<Received, Response> {
+    if let Err(refusal) = set_manifest::check_phase(&rest.service.snapshot()) {
+        rest.bodies.discard(request.into_body()).await;
+        return Err(reply::refusal(version, RefusedAs::BadRequestInV1, &refusal));
+    }
+    rest.bodies
+        .read(request.into_body(), limit)
+        .await
+        .map_err(|refusal| match refusal {
+            BodyRefusal::TooLarge { limit } => reply::error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the request body is larger than {limit} bytes"),
+            ),
+            BodyRefusal::TooSlow => {
+                reply::error(StatusCode::REQUEST_TIMEOUT, "the request body took too long")
+            }
+            BodyRefusal::Broken => reply::bad_request(version, "the request body broke off"),
+        })
 }
 
-async fn set(rest: &Rest, raw: Bytes) -> Result<v2::ManifestSet, Refusal> {
+async fn set(rest: &Rest, raw: Received) -> Result<v2::ManifestSet, Refusal> {
+    rest.pace.wait().await;
     let set = rest.service.set_manifest(raw, |_| Ok(())).await?;
     for warning in &set.warnings {
         tracing::warn!(warning, "the manifest was set with a warning");
@@ -92,6 +104,21 @@ async fn set(rest: &Rest, raw: Bytes) -> Result<v2::ManifestSet, Refusal> {
             .map(|(name, secret)| (name.to_string(), Base64Bytes(secret.clone())))
             .collect(),
     })
+}
+
+/// Lets manifests from strangers through one after the other, ten a second at most.
+#[derive(Default)]
+pub(super) struct Pace(Mutex<Option<Instant>>);
+
+impl Pace {
+    async fn wait(&self) {
+        const APART: Duration = Duration::from_millis(100);
+        let mut last = self.0.lock().await;
+        if let Some(last) = *last {
+            sleep_until(last + APART).await;
+        }
+        *last = Some(Instant::now());
+    }
 }
 
 /// The replies to `GET manifest`, made once for each manifest: they may be large, and strangers may ask often and
@@ -107,7 +134,10 @@ struct Ready {
 
 impl Replies {
     fn answer(&self, view: &ManifestView, version: Version) -> Response {
-        let known = self.0.load_full().filter(|ready| Arc::ptr_eq(&ready.signature, &view.signature));
+        let known = self
+            .0
+            .load_full()
+            .filter(|ready| Arc::ptr_eq(&ready.signature, &view.signature));
         let ready = match known {
             Some(ready) => ready,
             None => match Ready::new(view) {
@@ -131,13 +161,31 @@ impl Replies {
 
 impl Ready {
     fn new(view: &ManifestView) -> Result<Self, serde_json::Error> {
-        let (signature, manifest) = (Base64Bytes(view.signature.to_vec()), Base64Bytes(view.raw.to_vec()));
+        let (signature, manifest) = (
+            Base64Bytes(view.signature.to_vec()),
+            Base64Bytes(view.raw.to_vec()),
+        );
         let fingerprint = view.fingerprint.clone();
-        let reply = Reply::success(v2::Manifest { signature, fingerprint, manifest });
+        let reply = Reply::success(v2::Manifest {
+            signature,
+            fingerprint,
+            manifest,
+        });
         let v2 = to_body(&reply)?.into();
-        let v2::Manifest { signature, fingerprint, manifest } = reply.data;
-        let reply =
-            Reply::success(v1::Manifest { signature: Some(signature), fingerprint, manifest: Some(manifest) });
-        Ok(Self { signature: Arc::clone(&view.signature), v1: to_body(&reply)?.into(), v2 })
+        let v2::Manifest {
+            signature,
+            fingerprint,
+            manifest,
+        } = reply.data;
+        let reply = Reply::success(v1::Manifest {
+            signature: Some(signature),
+            fingerprint,
+            manifest: Some(manifest),
+        });
+        Ok(Self {
+            signature: Arc::clone(&view.signature),
+            v1: to_body(&reply)?.into(),
+            v2,
+        })
     }
 }

@@ -28,6 +28,7 @@ struct Rest {
     service: Service,
     bodies: Arc<body::Bodies>,
     manifest_replies: Arc<manifest::Replies>,
+    pace: Arc<manifest::Pace>,
 }
 
 /// The client API of a Coordinator.
@@ -36,21 +37,33 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         service,
         bodies: Arc::new(body::Bodies::new()),
         manifest_replies: Arc::new(manifest::Replies::default()),
+        pace: Arc::new(manifest::Pace::default()),
     };
     let router = Router::new()
         .route(path::V1_STATUS, get(status::v1))
         .route(path::V2_STATUS, get(status::v2))
         .route(path::V1_QUOTE, get(quote::v1))
         .route(path::V2_QUOTE, get(quote::v2))
-        .route(path::V1_MANIFEST, get(manifest::get_v1).on(MethodFilter::POST, manifest::post_v1))
-        .route(path::V2_MANIFEST, get(manifest::get_v2).on(MethodFilter::POST, manifest::post_v2))
+        .route(
+            path::V1_MANIFEST,
+            get(manifest::get_v1).on(MethodFilter::POST, manifest::post_v1),
+        )
+        .route(
+            path::V2_MANIFEST,
+            get(manifest::get_v2).on(MethodFilter::POST, manifest::post_v2),
+        )
         .route(path::V1_UPDATE, get(update::get_v1))
         .route(path::V2_UPDATE, get(update::get_v2))
         .route(path::V1_RECOVER, post(recover::post_v1))
         .fallback(not_allowed)
         .method_not_allowed_fallback(not_allowed)
         .with_state(rest);
-    Api { name: "client", router, on_panic: reply::after_panic, error_level }
+    Api {
+        name: "client",
+        router,
+        on_panic: reply::after_panic,
+        error_level,
+    }
 }
 
 /// `GET` alone: axum would answer `HEAD` with the same handler.

@@ -54,7 +54,12 @@ mod tests {
         assert_eq!(nonce("?nonce=bm9uY2U%3D"), Ok(b"nonce".to_vec()));
         assert_eq!(nonce("?nonce=-_8"), Ok(vec![0xfb, 0xff]));
         for bad in ["?nonce=!!", "?nonce=a", "?nonce=+_8"] {
-            assert!(nonce(bad).unwrap_err().starts_with("invalid query: bad nonce format"), "{bad}");
+            assert!(
+                nonce(bad)
+                    .unwrap_err()
+                    .starts_with("invalid query: bad nonce format"),
+                "{bad}"
+            );
         }
     }
 }

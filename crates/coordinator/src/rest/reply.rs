@@ -56,9 +56,18 @@ pub fn success_body(body: Bytes) -> Response {
 pub fn refusal(version: Version, refused_as: RefusedAs, refusal: &Refusal) -> Response {
     match refusal.kind() {
         RefusalKind::Internal => {
-            tracing::error!(message = refusal.message(), detail = refusal.detail(), "internal error");
+            tracing::error!(
+                message = refusal.message(),
+                detail = refusal.detail(),
+                "internal error"
+            );
         }
-        kind => tracing::debug!(?kind, reason = refusal.message(), detail = refusal.detail(), "refused"),
+        kind => tracing::debug!(
+            ?kind,
+            reason = refusal.message(),
+            detail = refusal.detail(),
+            "refused"
+        ),
     }
     error(code(version, refused_as, refusal.kind()), refusal.message())
 }
@@ -83,7 +92,10 @@ pub fn not_allowed() -> Response {
 
 /// What a request gets whose handler panicked.
 pub fn after_panic() -> Response {
-    error(StatusCode::INTERNAL_SERVER_ERROR, "internal error, see the Coordinator's log")
+    error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal error, see the Coordinator's log",
+    )
 }
 
 fn send<T: Serialize>(code: StatusCode, reply: &Reply<T>) -> Response {
@@ -100,7 +112,9 @@ fn send<T: Serialize>(code: StatusCode, reply: &Reply<T>) -> Response {
 fn with_body(code: StatusCode, body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = code;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -112,13 +126,25 @@ mod tests {
     fn codes_are_those_of_the_contract() {
         use RefusalKind::*;
         let codes = |version, refused_as| {
-            [WrongPhase, Invalid, Denied, NotFound, Conflict, TooLarge, Unavailable, Internal]
-                .map(|kind| code(version, refused_as, kind).as_u16())
+            [
+                WrongPhase,
+                Invalid,
+                Denied,
+                NotFound,
+                Conflict,
+                TooLarge,
+                Unavailable,
+                Internal,
+            ]
+            .map(|kind| code(version, refused_as, kind).as_u16())
         };
         let v2 = [500, 500, 500, 404, 500, 413, 503, 500];
         assert_eq!(codes(Version::V2, RefusedAs::ServerError), v2);
         assert_eq!(codes(Version::V2, RefusedAs::BadRequestInV1), v2);
         assert_eq!(codes(Version::V1, RefusedAs::ServerError), v2);
-        assert_eq!(codes(Version::V1, RefusedAs::BadRequestInV1), [400, 400, 400, 404, 400, 413, 503, 500]);
+        assert_eq!(
+            codes(Version::V1, RefusedAs::BadRequestInV1),
+            [400, 400, 400, 404, 400, 413, 503, 500]
+        );
     }
 }

@@ -9,10 +9,16 @@ use super::{Rest, reply};
 
 pub(super) async fn v1(State(rest): State<Rest>) -> Response {
     let phase = inspect::status(&rest.service.snapshot());
-    reply::success(v1::Status { status_code: phase.code(), status_message: phase.message().to_owned() })
+    reply::success(v1::Status {
+        status_code: phase.code(),
+        status_message: phase.message().to_owned(),
+    })
 }
 
 pub(super) async fn v2(State(rest): State<Rest>) -> Response {
     let phase = inspect::status(&rest.service.snapshot());
-    reply::success(v2::Status { code: phase.code(), message: phase.message().to_owned() })
+    reply::success(v2::Status {
+        code: phase.code(),
+        message: phase.message().to_owned(),
+    })
 }

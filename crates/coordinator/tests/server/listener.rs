@@ -499,3 +499,26 @@ async fn a_request_that_never_ends_does_not_hold_up_the_stop() {
         .unwrap()
         .unwrap();
 }
+
+#[tokio::test]
+async fn bodies_share_the_memory_set_aside_for_them() {
+    let limits = Limits {
+        body_bytes: 30_000,
+        ..Limits::default()
+    };
+    let server = serve(false, limits).await;
+    let head = "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 20001\r\n\r\n";
+    let mut first = connect(server.address, None, &["http/1.1"]).await.unwrap();
+    first.write_all(head.as_bytes()).await.unwrap();
+    first.write_all(&[b'x'; 20_000]).await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    let (status, ..) = ask(server.address, None, "POST", "/echo", vec![b'y'; 20_000]).await;
+    assert_eq!(status, 408, "what the unfinished request holds is taken");
+
+    first.write_all(b"x").await.unwrap();
+    let mut start = [0; 12];
+    first.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+    let (status, ..) = ask(server.address, None, "POST", "/echo", vec![b'y'; 20_000]).await;
+    assert_eq!(status, 200, "what was answered is free again");
+}

@@ -1,6 +1,22 @@
 //! Tests of the servers through their sockets, in one program so that it is linked once.
 
 #[cfg(test)]
+mod activation;
+#[cfg(test)]
+mod client_api;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod listener;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod restart;
+#[cfg(test)]
+mod secrecy;
+#[cfg(test)]
+mod start;
 #[cfg(test)]
 mod support;

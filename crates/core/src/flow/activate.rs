@@ -42,6 +42,13 @@ pub struct Activation {
     parameters: Arc<Parameters>,
 }
 
+impl Activation {
+    /// What the marble would start with.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+}
+
 /// What a marble starts with.
 pub struct Parameters {
     /// Path to content.

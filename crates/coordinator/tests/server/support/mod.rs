@@ -1,5 +1,7 @@
 //! A TLS and HTTP client for the tests of the servers: takes any server certificate, keeps it for looking at.
 
+pub mod program;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

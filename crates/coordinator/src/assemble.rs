@@ -1,0 +1,223 @@
+//! Puts the Coordinator together and takes it apart again.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use marblerun_core::ambient::{Ambient, CryptoFault, Dice as _};
+use marblerun_core::manifest::{HsmEnvironment, Limits};
+use marblerun_core::pki::authority;
+use marblerun_core::secret::value::SecretBytes;
+use marblerun_core::state::State;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::config::Config;
+use crate::dice::AwsDice;
+use crate::keeper::Keeper;
+use crate::listen::{self, Api, BindError};
+use crate::prefetch::PrefetchingDice;
+use crate::ready::{self, ReadyFileError};
+use crate::service::{Service, now};
+use crate::startup::{self, StartupManifestError};
+use crate::tls::{self, Identity, TlsError};
+use crate::{grpc, process, rest};
+
+/// Bytes that unanswered activation requests may take.
+const ACTIVATION_BYTES: usize = 48 << 20;
+/// HTTP/2 requests at a time on one connection of a marble, which has one to make.
+const MARBLE_STREAMS: u32 = 8;
+
+/// Why the Coordinator does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The crypto provider failed.
+    #[error(transparent)]
+    Crypto(#[from] CryptoFault),
+    /// A thread could not be started.
+    #[error("a thread cannot be started: {0}")]
+    Thread(#[from] io::Error),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The startup manifest was not set.
+    #[error(transparent)]
+    StartupManifest(#[from] StartupManifestError),
+    /// The ready file cannot be written.
+    #[error(transparent)]
+    ReadyFile(#[from] ReadyFileError),
+}
+
+/// A Coordinator whose APIs accept connections.
+pub struct Running {
+    /// Where the client API listens.
+    pub client: SocketAddr,
+    /// Where the Marble API listens.
+    pub mesh: SocketAddr,
+    stop: watch::Sender<bool>,
+    servers: JoinSet<()>,
+    writer: JoinHandle<()>,
+}
+
+/// Starts a Coordinator: its state, its servers, the startup manifest, the ready file, in this order.
+///
+/// # Errors
+/// [`StartError`]: whatever is missing for a Coordinator that can do its work.
+pub async fn start(config: &Config) -> Result<Running, StartError> {
+    tracing::warn!("SIMULATION: no TEE protects this Coordinator, its secrets or its marbles");
+    if let Some(address) = &config.prometheus_address {
+        tracing::warn!(%address, "metrics are not served by this version");
+    }
+    let dice = Arc::new(PrefetchingDice::start(Arc::new(AwsDice))?);
+    let (keeper, writer) = open_state(config, &dice)?;
+    let limits = Limits {
+        bytes: config.limit_manifest,
+        entries: config.limit_entries,
+    };
+    let service = Service::new(keeper, dice, limits, hsm_environment(config));
+
+    // The addresses are taken before a startup manifest is set: a start that fails should leave nothing behind.
+    let client = listen::bind(&config.client_address).await?;
+    let mesh = listen::bind(&config.mesh_address).await?;
+    if let Some(path) = &config.startup_manifest {
+        startup::set(&service, path, &config.seal_directory).await?;
+    }
+    let addresses = (client.local_addr()?, mesh.local_addr()?);
+
+    let (stop, stopping) = watch::channel(false);
+    let mut servers = JoinSet::new();
+    serve_client_api(&mut servers, client, &service, config, &stopping)?;
+    serve_marble_api(&mut servers, mesh, &service, config, &stopping)?;
+    if let Some(path) = &config.ready_file {
+        ready::write(path, addresses.0, addresses.1)?;
+    }
+    tracing::info!(client = %addresses.0, mesh = %addresses.1, phase = ?service.snapshot().phase(), "ready");
+    Ok(Running {
+        client: addresses.0,
+        mesh: addresses.1,
+        stop,
+        servers,
+        writer,
+    })
+}
+
+impl Running {
+    /// Takes nothing new, finishes what runs within the time the listeners give it, and lets go of the state.
+    pub async fn stop(mut self) {
+        // There may be no listener left to tell.
+        let _ = self.stop.send(true);
+        while self.servers.join_next().await.is_some() {}
+        // The writer ends with its last caller. One that outlived the drain must not hold up the end.
+        let writer = tokio::task::spawn_blocking(|| self.writer.join());
+        if !matches!(timeout(Duration::from_secs(5), writer).await, Ok(Ok(Ok(())))) {
+            tracing::warn!("stopped while a request was still running");
+        }
+    }
+}
+
+fn serve_client_api(
+    servers: &mut JoinSet<()>,
+    listener: TcpListener,
+    service: &Service,
+    config: &Config,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    let state = service.clone();
+    let identity = move || {
+        let authority = Arc::clone(state.snapshot().authority());
+        Identity {
+            certificate: Arc::clone(&authority.root),
+            key: authority.root_key.clone(),
+        }
+    };
+    let tls = tls::client_api(Arc::new(identity))?;
+    let api = rest::api(service.clone(), config.logging.http_errors);
+    servers.spawn(listen::serve(listener, tls, api, limits(), stopping.clone()));
+    Ok(())
+}
+
+fn serve_marble_api(
+    servers: &mut JoinSet<()>,
+    listener: TcpListener,
+    service: &Service,
+    config: &Config,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    let state = service.clone();
+    let identity = move || {
+        let authority = Arc::clone(state.snapshot().authority());
+        Identity {
+            certificate: Arc::clone(&authority.marble_root),
+            key: authority.intermediate_key.clone(),
+        }
+    };
+    let tls = tls::marble_api(Arc::new(identity))?;
+    let api: Api = grpc::marble::api(service.clone(), config.simulation, config.logging.http_errors);
+    let limits = listen::Limits {
+        streams: MARBLE_STREAMS,
+        body_bytes: ACTIVATION_BYTES,
+        ..limits()
+    };
+    servers.spawn(listen::serve(listener, tls, api, limits, stopping.clone()));
+    Ok(())
+}
+
+/// What sealing with an Azure HSM lacks: always something, until there is a client for it. A manifest that asks for it
+/// must not be set without it.
+fn hsm_environment(config: &Config) -> HsmEnvironment {
+    let mut environment = HsmEnvironment::from_lookup(|variable| config.azure.is_set(variable));
+    if environment.missing.is_empty() {
+        environment
+            .missing
+            .push("a client for Azure HSMs, which this version does not have".to_owned());
+    }
+    environment
+}
+
+fn limits() -> listen::Limits {
+    let usual = listen::Limits::default();
+    listen::Limits {
+        connections: process::connections_per_listener(usual.connections),
+        ..usual
+    }
+}
+
+/// Opens what is kept of a deployment, or begins a new one.
+fn open_state(config: &Config, dice: &Arc<PrefetchingDice>) -> Result<(Keeper, JoinHandle<()>), StartError> {
+    let ambient = Ambient {
+        now: now(),
+        dice: &**dice,
+    };
+    let authority = authority::create(config.suite, &config.dns_names, None, &ambient)?;
+    let root_secret = SecretBytes::fill_with(32, |bytes| dice.fill(bytes));
+    let state = State::begin(authority, root_secret, false);
+    let dice = Arc::clone(dice);
+    let on_publish = move |state: &State| {
+        if let Some(manifest) = state.manifest() {
+            dice.serve(manifest);
+        }
+    };
+    on_publish(&state);
+    Ok(Keeper::start(state, Box::new(Nowhere), on_publish)?)
+}
+
+struct Nowhere;
+impl crate::keeper::Journal for Nowhere {
+    fn commit(
+        &mut self,
+        _: &[marblerun_core::change::Change],
+        _: &State,
+    ) -> Result<(), crate::keeper::JournalError> {
+        Ok(())
+    }
+    fn restore(&mut self, _: &State) -> Result<(), crate::keeper::JournalError> {
+        Ok(())
+    }
+}

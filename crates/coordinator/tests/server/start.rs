@@ -1,0 +1,228 @@
+//! How the program starts, how it refuses to, and what it says.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::program::{Start, manifest, start};
+
+fn fail(flags: &[&str], environment: &[(&str, &str)]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let (status, text) = Start {
+        directory: directory.path(),
+        flags,
+        environment,
+    }
+    .fail();
+    assert_eq!(status.code(), Some(1), "{text}");
+    text
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or_default()
+}
+
+#[test]
+fn a_start_that_fails_says_why_in_one_line() {
+    let text = fail(&["--simulation=0"], &[]);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("no TEE is supported"), "{text}");
+    let text = fail(&[], &[("EDG_DEBUG_LOGGING", "yes")]);
+    assert_eq!(
+        text,
+        "marblerun-coordinator: EDG_DEBUG_LOGGING: expected 1 (on) or 0 (off), found `yes`\n"
+    );
+    let text = fail(&["--nope"], &[]);
+    assert_eq!(text.lines().count(), 1, "{text}");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let text = fail(&["--client-addr", &address], &[]);
+    assert!(
+        last_line(&text).contains(&format!("cannot listen on {address}")),
+        "{text}"
+    );
+
+    let text = fail(&["--seal-dir", "/dev/null/state"], &[]);
+    assert!(last_line(&text).contains("/dev/null/state"), "{text}");
+    let text = fail(&["--ready-file", "/nowhere/ready"], &[]);
+    assert!(last_line(&text).contains("/nowhere/ready"), "{text}");
+    let text = fail(&[], &[("RUST_LOG", "a=b=c")]);
+    assert!(last_line(&text).contains("RUST_LOG"), "{text}");
+}
+
+#[test]
+fn help_and_version_are_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    for (flag, part) in [
+        ("--help", "EDG_COORDINATOR_MESH_ADDR"),
+        ("--version", env!("CARGO_PKG_VERSION")),
+    ] {
+        let start = Start {
+            directory: directory.path(),
+            flags: &[flag],
+            environment: &[],
+        };
+        let output = start
+            .command()
+            .stdout(std::process::Stdio::piped())
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        assert!(String::from_utf8(output.stdout).unwrap().contains(part));
+    }
+}
+
+#[tokio::test]
+async fn every_line_of_the_log_says_simulation() {
+    let directory = tempfile::tempdir().unwrap();
+    let environment = [("EDG_DEBUG_LOGGING", "1")];
+    let program = Start {
+        directory: directory.path(),
+        flags: &[],
+        environment: &environment,
+    }
+    .run();
+    program.set_manifest(&manifest()).await;
+    program.ask("GET", "/nope", "").await;
+    let _ = program.activate("nope", "x").await;
+    let log = program.log();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(lines.iter().all(|line| line["mode"] == "SIMULATION"), "{log}");
+    let loud = lines.iter().find(|line| line["level"] == "WARN").unwrap();
+    assert!(loud["message"].as_str().unwrap().contains("SIMULATION"), "{log}");
+
+    // The lines of one request carry its number, those of different requests different ones.
+    let refused: Vec<_> = lines
+        .iter()
+        .filter(|line| line["message"] == "request refused")
+        .collect();
+    let numbers: Vec<_> = refused
+        .iter()
+        .map(|line| line["request"].as_str().unwrap())
+        .collect();
+    assert_eq!(numbers.len(), 2, "{log}");
+    assert_ne!(numbers[0], numbers[1]);
+    assert!(refused.iter().all(|line| line["level"] == "ERROR"), "{log}");
+    assert_eq!(refused[0]["path"], "/nope");
+    let reason = lines
+        .iter()
+        .find(|line| line["message"] == "activation refused")
+        .unwrap();
+    assert_eq!(reason["request"], refused[1]["request"]);
+}
+
+#[tokio::test]
+async fn the_level_of_refusals_and_the_format_are_configured() {
+    let directory = tempfile::tempdir().unwrap();
+    let environment = [
+        ("EDG_HTTP_ERROR_LOG_LEVEL", "debug"),
+        ("EDG_COORDINATOR_DEV_MODE", "1"),
+    ];
+    let program = Start {
+        directory: directory.path(),
+        flags: &[],
+        environment: &environment,
+    }
+    .run();
+    program.ask("GET", "/nope%0Aforged", "").await;
+    let log = program.log();
+    assert!(!log.contains("request refused"), "{log}");
+    assert!(log.lines().all(|line| line.contains(" SIMULATION ")), "{log}");
+}
+
+#[tokio::test]
+async fn no_core_file_can_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = start(directory.path(), &[]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", program.pid())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    let values: Vec<_> = line.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(values, ["0", "0"], "{line}");
+}
+
+fn startup(directory: &std::path::Path, manifest: &Value) {
+    std::fs::write(directory.join("startup.json"), manifest.to_string()).unwrap();
+}
+
+const STARTUP: &[&str] = &["--startup-manifest", "startup.json"];
+
+pub fn with_recovery_key(mut manifest: Value) -> Value {
+    let recorded: Vec<Value> = serde_json::from_str(include_str!("../golden/single-exchanges.json")).unwrap();
+    let body: Value = serde_json::from_str(recorded[43]["request"]["body"].as_str().unwrap()).unwrap();
+    let theirs: Value =
+        serde_json::from_slice(&STANDARD.decode(body["manifest"].as_str().unwrap()).unwrap()).unwrap();
+    manifest["RecoveryKeys"] = theirs["RecoveryKeys"].clone();
+    manifest
+}
+
+#[tokio::test]
+async fn a_startup_manifest_is_set_once() {
+    let directory = tempfile::tempdir().unwrap();
+    startup(directory.path(), &with_recovery_key(manifest()));
+    let program = start(directory.path(), STARTUP);
+    assert_eq!(
+        program.ask("GET", "/api/v2/status", "").await.1["data"]["code"],
+        3
+    );
+    let view = program.ask("GET", "/api/v2/manifest", "").await.1;
+    let file = directory.path().join("state/recovery_secrets.json");
+    let secrets: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let secret = STANDARD
+        .decode(secrets["RecoverySecrets"]["one"].as_str().unwrap())
+        .unwrap();
+    assert_eq!(crate::golden::open_recovery_secret(&secret).len(), 16);
+    program.end(Signal::TERM);
+
+    let about = |log: &str| log.matches("the startup manifest is not set").count();
+    let program = start(directory.path(), STARTUP);
+    assert_eq!(about(&program.log()), 0, "the same manifest again is no news");
+    program.end(Signal::TERM);
+
+    startup(directory.path(), &json!({"Packages": {}}));
+    let program = start(directory.path(), STARTUP);
+    assert_eq!(about(&program.log()), 1, "{}", program.log());
+    assert_eq!(program.ask("GET", "/api/v2/manifest", "").await.1, view);
+}
+
+#[tokio::test]
+async fn a_startup_manifest_that_cannot_be_set_ends_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let fail = |flags: &[&str]| {
+        let (status, text) = Start {
+            directory: directory.path(),
+            flags,
+            environment: &[],
+        }
+        .fail();
+        assert_eq!(status.code(), Some(1), "{text}");
+        last_line(&text).to_owned()
+    };
+    assert!(fail(&["--startup-manifest", "missing.json"]).contains("missing.json cannot be read"));
+    startup(directory.path(), &json!({"Packages": {}}));
+    let line = fail(STARTUP);
+    assert!(
+        line.contains("startup.json was refused") && line.contains("Marbles"),
+        "{line}"
+    );
+
+    // Recovery secrets that cannot be kept: nothing is set.
+    startup(directory.path(), &with_recovery_key(manifest()));
+    let blocked = directory.path().join("state/recovery_secrets.json/x");
+    std::fs::create_dir_all(&blocked).unwrap();
+    let line = fail(STARTUP);
+    assert!(line.contains("the recovery secrets cannot be written"), "{line}");
+    std::fs::remove_dir_all(directory.path().join("state/recovery_secrets.json")).unwrap();
+    let program = start(directory.path(), &[]);
+    assert_eq!(
+        program.ask("GET", "/api/v2/status", "").await.1["data"]["code"],
+        2
+    );
+}
