@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use marblerun_core::ambient::{Ambient, CryptoFault, Dice as _};
+use marblerun_core::ambient::Dice;
 use marblerun_core::manifest::{HsmEnvironment, Limits};
-use marblerun_core::pki::authority;
-use marblerun_core::secret::value::SecretBytes;
 use marblerun_core::state::State;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,9 +18,10 @@ use crate::config::Config;
 use crate::dice::AwsDice;
 use crate::keeper::Keeper;
 use crate::listen::{self, Api, BindError};
+use crate::opening::{self, OpeningError};
 use crate::prefetch::PrefetchingDice;
 use crate::ready::{self, ReadyFileError};
-use crate::service::{Service, now};
+use crate::service::Service;
 use crate::startup::{self, StartupManifestError};
 use crate::tls::{self, Identity, TlsError};
 use crate::{grpc, process, rest};
@@ -35,9 +34,9 @@ const MARBLE_STREAMS: u32 = 8;
 /// Why the Coordinator does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The crypto provider failed.
+    /// There is neither an old state nor a new one.
     #[error(transparent)]
-    Crypto(#[from] CryptoFault),
+    Opening(#[from] OpeningError),
     /// A thread could not be started.
     #[error("a thread cannot be started: {0}")]
     Thread(#[from] io::Error),
@@ -76,7 +75,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         tracing::warn!(%address, "metrics are not served by this version");
     }
     let dice = Arc::new(PrefetchingDice::start(Arc::new(AwsDice))?);
-    let (keeper, writer) = open_state(config, &dice)?;
+    let (keeper, writer) = start_keeper(config, &dice)?;
     let limits = Limits {
         bytes: config.limit_manifest,
         entries: config.limit_entries,
@@ -189,15 +188,13 @@ fn limits() -> listen::Limits {
     }
 }
 
-/// Opens what is kept of a deployment, or begins a new one.
-fn open_state(config: &Config, dice: &Arc<PrefetchingDice>) -> Result<(Keeper, JoinHandle<()>), StartError> {
-    let ambient = Ambient {
-        now: now(),
-        dice: &**dice,
-    };
-    let authority = authority::create(config.suite, &config.dns_names, None, &ambient)?;
-    let root_secret = SecretBytes::fill_with(32, |bytes| dice.fill(bytes));
-    let state = State::begin(authority, root_secret, false);
+/// Starts the keeper on what is kept of the deployment, or on a new one.
+fn start_keeper(
+    config: &Config,
+    dice: &Arc<PrefetchingDice>,
+) -> Result<(Keeper, JoinHandle<()>), StartError> {
+    let shared: Arc<dyn Dice> = Arc::clone(dice) as Arc<dyn Dice>;
+    let (state, journal) = opening::state(config, &shared)?;
     let dice = Arc::clone(dice);
     let on_publish = move |state: &State| {
         if let Some(manifest) = state.manifest() {
@@ -205,19 +202,5 @@ fn open_state(config: &Config, dice: &Arc<PrefetchingDice>) -> Result<(Keeper, J
         }
     };
     on_publish(&state);
-    Ok(Keeper::start(state, Box::new(Nowhere), on_publish)?)
-}
-
-struct Nowhere;
-impl crate::keeper::Journal for Nowhere {
-    fn commit(
-        &mut self,
-        _: &[marblerun_core::change::Change],
-        _: &State,
-    ) -> Result<(), crate::keeper::JournalError> {
-        Ok(())
-    }
-    fn restore(&mut self, _: &State) -> Result<(), crate::keeper::JournalError> {
-        Ok(())
-    }
+    Ok(Keeper::start(state, journal, on_publish)?)
 }

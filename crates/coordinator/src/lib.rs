@@ -9,6 +9,7 @@ pub mod grpc;
 pub mod keeper;
 pub mod listen;
 pub mod observe;
+pub mod opening;
 pub mod prefetch;
 pub mod process;
 pub mod ready;

@@ -86,7 +86,16 @@ impl Start<'_> {
 
     /// Starts it when it is expected to end at once: its exit status and what it wrote.
     pub fn fail(&self) -> (ExitStatus, String) {
-        let output = self.command().stderr(Stdio::piped()).output().unwrap();
+        let mut child = self.command().stderr(Stdio::piped()).spawn().unwrap();
+        let started = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if started.elapsed() > Duration::from_secs(30) {
+                child.kill().unwrap();
+                panic!("the Coordinator was expected to refuse the start");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let output = child.wait_with_output().unwrap();
         (output.status, String::from_utf8(output.stderr).unwrap())
     }
 }

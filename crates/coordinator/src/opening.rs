@@ -1,0 +1,81 @@
+//! Opens what is kept of a deployment, or begins a new one (`spec/06`, "Start").
+
+use std::sync::Arc;
+
+use marblerun_core::ambient::{Ambient, CryptoFault, Dice};
+use marblerun_core::change::Change;
+use marblerun_core::pki::authority;
+use marblerun_core::secret::value::SecretBytes;
+use marblerun_core::state::State;
+
+use crate::config::Config;
+use crate::keeper::{Journal, JournalError};
+use crate::seal::simulation::SimulationSealKeys;
+use crate::seal::SealKeyError;
+use crate::service::now;
+use crate::store::files::FileStore;
+use crate::store::journal::SealedJournal;
+use crate::store::open::{Found, Opened, open};
+use crate::store::StoreError;
+
+/// Bytes of a root secret (`spec/02`).
+const ROOT_SECRET: usize = 32;
+
+/// Why there is neither an old state nor a new one.
+#[derive(Debug, thiserror::Error)]
+pub enum OpeningError {
+    /// The directory, or what is in it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The key that seals the state.
+    #[error(transparent)]
+    SealKey(#[from] SealKeyError),
+    /// A new certificate authority could not be made.
+    #[error(transparent)]
+    Crypto(#[from] CryptoFault),
+}
+
+/// The state to serve, and what makes its changes durable.
+///
+/// Nothing found: a new certificate authority. A state that does not open: a temporary one, while the state waits
+/// for recovery, untouched. The directory stays locked as long as the journal lives.
+///
+/// # Errors
+/// [`OpeningError`]: the directory is in use, damaged, or has lost its state.
+pub fn state(config: &Config, dice: &Arc<dyn Dice>) -> Result<(State, Box<dyn Journal>), OpeningError> {
+    let store = FileStore::open(&config.seal_directory, now)?;
+    let seal = SimulationSealKeys::new(config.simulation, &config.seal_directory, Arc::clone(dice))?;
+    let Opened { found, journal, notices } =
+        open(Box::new(store), Arc::new(seal), Arc::clone(dice), config.fresh)?;
+    for notice in &notices {
+        tracing::warn!("{notice}");
+    }
+    let state = match found {
+        Found::State(state) => *state,
+        Found::Nothing => begin(config, &**dice, false)?,
+        Found::Locked { reason, .. } => {
+            tracing::warn!(reason, "the state does not open: waiting for recovery or a new manifest");
+            begin(config, &**dice, true)?
+        }
+    };
+    Ok((state, Box::new(Durable(journal))))
+}
+
+fn begin(config: &Config, dice: &dyn Dice, recovering: bool) -> Result<State, CryptoFault> {
+    let authority = authority::create(config.suite, &config.dns_names, None, &Ambient { now: now(), dice })?;
+    let root_secret = SecretBytes::fill_with(ROOT_SECRET, |bytes| dice.fill(bytes));
+    Ok(State::begin(authority, root_secret, recovering))
+}
+
+/// The sealed journal as the keeper wants it.
+struct Durable(SealedJournal);
+
+impl Journal for Durable {
+    fn commit(&mut self, changes: &[Change], after: &State) -> Result<(), JournalError> {
+        self.0.commit(changes, after).map_err(|error| JournalError(error.to_string()))
+    }
+
+    fn restore(&mut self, published: &State) -> Result<(), JournalError> {
+        self.0.restore(published).map_err(|error| JournalError(error.to_string()))
+    }
+}
