@@ -10,13 +10,13 @@ use marblerun_core::state::State;
 
 use crate::config::Config;
 use crate::keeper::{Journal, JournalError};
-use crate::seal::simulation::SimulationSealKeys;
 use crate::seal::SealKeyError;
+use crate::seal::simulation::SimulationSealKeys;
 use crate::service::now;
+use crate::store::StoreError;
 use crate::store::files::FileStore;
 use crate::store::journal::SealedJournal;
 use crate::store::open::{Found, Opened, open};
-use crate::store::StoreError;
 
 /// Bytes of a root secret (`spec/02`).
 const ROOT_SECRET: usize = 32;
@@ -45,8 +45,11 @@ pub enum OpeningError {
 pub fn state(config: &Config, dice: &Arc<dyn Dice>) -> Result<(State, Box<dyn Journal>), OpeningError> {
     let store = FileStore::open(&config.seal_directory, now)?;
     let seal = SimulationSealKeys::new(config.simulation, &config.seal_directory, Arc::clone(dice))?;
-    let Opened { found, journal, notices } =
-        open(Box::new(store), Arc::new(seal), Arc::clone(dice), config.fresh)?;
+    let Opened {
+        found,
+        journal,
+        notices,
+    } = open(Box::new(store), Arc::new(seal), Arc::clone(dice), config.fresh)?;
     for notice in &notices {
         tracing::warn!("{notice}");
     }
@@ -54,7 +57,10 @@ pub fn state(config: &Config, dice: &Arc<dyn Dice>) -> Result<(State, Box<dyn Jo
         Found::State(state) => *state,
         Found::Nothing => begin(config, &**dice, false)?,
         Found::Locked { reason, .. } => {
-            tracing::warn!(reason, "the state does not open: waiting for recovery or a new manifest");
+            tracing::warn!(
+                reason,
+                "the state does not open: waiting for recovery or a new manifest"
+            );
             begin(config, &**dice, true)?
         }
     };
@@ -62,7 +68,12 @@ pub fn state(config: &Config, dice: &Arc<dyn Dice>) -> Result<(State, Box<dyn Jo
 }
 
 fn begin(config: &Config, dice: &dyn Dice, recovering: bool) -> Result<State, CryptoFault> {
-    let authority = authority::create(config.suite, &config.dns_names, None, &Ambient { now: now(), dice })?;
+    let authority = authority::create(
+        config.suite,
+        &config.dns_names,
+        None,
+        &Ambient { now: now(), dice },
+    )?;
     let root_secret = SecretBytes::fill_with(ROOT_SECRET, |bytes| dice.fill(bytes));
     Ok(State::begin(authority, root_secret, recovering))
 }
@@ -72,10 +83,14 @@ struct Durable(SealedJournal);
 
 impl Journal for Durable {
     fn commit(&mut self, changes: &[Change], after: &State) -> Result<(), JournalError> {
-        self.0.commit(changes, after).map_err(|error| JournalError(error.to_string()))
+        self.0
+            .commit(changes, after)
+            .map_err(|error| JournalError(error.to_string()))
     }
 
     fn restore(&mut self, published: &State) -> Result<(), JournalError> {
-        self.0.restore(published).map_err(|error| JournalError(error.to_string()))
+        self.0
+            .restore(published)
+            .map_err(|error| JournalError(error.to_string()))
     }
 }

@@ -16,6 +16,8 @@ use crate::service::Service;
 
 /// Where the recovery secrets go, in the directory of the sealed state.
 pub const RECOVERY_SECRETS_FILE: &str = "recovery_secrets.json";
+/// The file while it is being written.
+pub const NEW_RECOVERY_SECRETS_FILE: &str = "recovery_secrets.json.new";
 
 /// Why the startup manifest ends the start.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +111,7 @@ fn keep(file: &Path, secrets: &BTreeMap<Name, Vec<u8>>) -> Result<(), Refusal> {
 }
 
 fn write_durably(file: &Path, body: &[u8]) -> io::Result<()> {
-    let temporary = file.with_extension("json.new");
+    let temporary = file.with_file_name(NEW_RECOVERY_SECRETS_FILE);
     let mut new = OpenOptions::new()
         .write(true)
         .create(true)

@@ -24,6 +24,9 @@ use super::socket::{Activity, Watched};
 use super::{Api, Limits, PeerCertificate, RequestId, Server};
 use crate::observe::at_level;
 
+/// How long a closing connection may do nothing.
+const PATIENCE_AT_END: Duration = Duration::from_secs(2);
+
 impl Server {
     /// Serves a connection to its end.
     pub(super) async fn handle(&self, stream: TcpStream, peer: SocketAddr) {
@@ -65,39 +68,52 @@ impl Server {
         }
     }
 
-    /// Drives a connection, closes it when it idles or the server stops, and gives up on peers that then do not
-    /// read.
+    /// Drives a connection; closes it when it idles or the server stops.
     async fn watch(&self, connection: impl Graceful, activity: &Activity) -> Result<(), hyper::Error> {
         let mut connection = pin!(connection);
         let mut stop = self.stop.clone();
         let opened = Instant::now();
-        let mut give_up_at = None;
-        loop {
-            let wake = give_up_at.unwrap_or_else(|| {
-                let idle = activity.quiet_since() + self.limits.idle_time;
-                if activity.requests() == 0 {
-                    idle.min(opened + self.limits.header_time)
-                } else {
-                    idle
-                }
-            });
+        let drain = loop {
+            let idle = activity.quiet_since() + self.limits.idle_time;
+            let silent = opened + self.limits.header_time;
+            let close = if activity.requests() == 0 {
+                idle.min(silent)
+            } else {
+                idle
+            };
             tokio::select! {
                 result = connection.as_mut() => return result,
-                _ = stop.wait_for(|stopping| *stopping), if give_up_at.is_none() => {
-                    connection.as_mut().graceful_shutdown();
-                    give_up_at = Some(Instant::now() + self.limits.drain_time);
-                }
-                () = sleep_until(wake.into()) => {
-                    if give_up_at.is_some() {
-                        return Ok(());
-                    }
+                _ = stop.wait_for(|stopping| *stopping) => break self.limits.drain_time,
+                () = sleep_until(close.into()) => {
+                    // What happened meanwhile may have moved the time.
                     let now = Instant::now();
-                    let silent = activity.requests() == 0 && now >= opened + self.limits.header_time;
+                    let silent = activity.requests() == 0 && now >= silent;
                     if silent || now >= activity.quiet_since() + self.limits.idle_time {
-                        connection.as_mut().graceful_shutdown();
-                        give_up_at = Some(now + self.limits.header_time);
+                        break self.limits.header_time;
                     }
                 }
+            }
+        };
+        connection.as_mut().graceful_shutdown();
+        self.give_up(connection, activity, drain).await
+    }
+
+    /// Lets what runs finish within `drain`, but does not wait for a peer that no longer reacts.
+    async fn give_up(
+        &self,
+        mut connection: Pin<&mut impl Graceful>,
+        activity: &Activity,
+        drain: Duration,
+    ) -> Result<(), hyper::Error> {
+        const STEP: Duration = Duration::from_millis(100);
+        let end = Instant::now() + drain;
+        loop {
+            if let Ok(result) = timeout(STEP, connection.as_mut()).await {
+                return result;
+            }
+            let now = Instant::now();
+            if now >= end || now >= activity.quiet_since() + PATIENCE_AT_END {
+                return Ok(());
             }
         }
     }

@@ -21,7 +21,13 @@ async fn what_was_answered_survives_every_end() {
         for _ in 0..4 {
             program.activate("few", &uuid()).await.unwrap();
         }
+        let began = std::time::Instant::now();
         let status = program.end(signal);
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(10),
+            "peers that do not react hold up the end: {:?}",
+            began.elapsed()
+        );
         assert_eq!(status.success(), signal != Signal::KILL, "{status}");
 
         let program = start(directory.path(), &[]);
