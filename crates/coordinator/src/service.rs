@@ -86,7 +86,7 @@ impl Service {
         let (raw, keep) = (Arc::new(raw), Arc::new(keep));
         for _ in 0..ATTEMPTS {
             let (raw, keep, turn) = (Arc::clone(&raw), Arc::clone(&keep), Arc::clone(&turn));
-            let (limits, environment) = (self.limits.clone(), Arc::clone(&self.hsm_environment));
+            let (limits, environment) = (self.limits, Arc::clone(&self.hsm_environment));
             let prepare = move |state: &State, ambient: &Ambient<'_>| {
                 let prepared = set_manifest::prepare(state, (*raw).as_ref(), &limits, &environment, ambient)?;
                 keep(prepared.value.recovery_secrets())?;

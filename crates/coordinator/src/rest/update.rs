@@ -18,7 +18,7 @@ pub(super) async fn get_v1(State(rest): State<Rest>) -> Response {
 pub(super) async fn get_v2(State(rest): State<Rest>) -> Response {
     match inspect::update_log(&rest.service.snapshot()) {
         Ok(entries) => {
-            let update_log = entries.iter().map(|entry| entry.to_string()).collect();
+            let update_log = entries.iter().map(ToString::to_string).collect();
             reply::success(v2::UpdateLog { update_log })
         }
         Err(refusal) => reply::refusal(Version::V2, RefusedAs::ServerError, &refusal),

@@ -18,6 +18,7 @@ use marblerun_core::sealed::{MAX_FILE_BYTES, MAX_KEY_FILE_BYTES, SealedError};
 use super::disk::{Directory, Disk, DiskFile, write_all, write_whole};
 use super::{Replacement, Store, StoreError, Stored};
 use crate::seal::simulation;
+use crate::startup;
 
 const DATA: &str = "sealed_data";
 const KEY: &str = "sealed_key";
@@ -324,6 +325,9 @@ fn is_trace(name: &str) -> bool {
         simulation::KEY_FILE,
         simulation::NEW_KEY_FILE,
         "lost+found",
+        // Written before the state they belong to is: a crash in between leaves them alone.
+        startup::RECOVERY_SECRETS_FILE,
+        startup::NEW_RECOVERY_SECRETS_FILE,
     ];
     !says_nothing.contains(&name) && !name.starts_with('.')
 }
@@ -630,6 +634,8 @@ mod tests {
             "lock",
             "simulation_seal_key",
             "simulation_seal_key.new",
+            "recovery_secrets.json",
+            "recovery_secrets.json.new",
             ".nfs0001",
         ];
         let telling = [

@@ -159,7 +159,7 @@ fn same_shape(theirs: &Value, ours: &Value, place: &str) {
             }
         }
         (Value::String(theirs), Value::String(ours)) => {
-            assert_eq!(theirs.is_empty(), ours.is_empty(), "{place}: {ours}")
+            assert_eq!(theirs.is_empty(), ours.is_empty(), "{place}: {ours}");
         }
         (theirs, ours) => assert_eq!(
             std::mem::discriminant(theirs),
