@@ -13,6 +13,8 @@ mod broken_access;
 #[cfg(test)]
 mod broken_certificates;
 #[cfg(test)]
+mod broken_templates;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod large;
