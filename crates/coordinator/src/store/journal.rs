@@ -16,7 +16,6 @@ use marblerun_core::secret::value::SecretBytes;
 use marblerun_core::state::State;
 
 use super::{Replacement, Store, StoreError};
-use crate::keeper::{Journal, JournalError};
 use crate::seal::{SealKeyError, SealKeys};
 
 /// The log may grow to this many bytes, or to the size of the checkpoint if that is more.
@@ -318,16 +317,6 @@ impl SealedJournal {
     pub(super) fn with_log_limit(mut self, log_limit: u64) -> Self {
         self.log_limit = log_limit;
         self
-    }
-}
-
-impl Journal for SealedJournal {
-    fn commit(&mut self, changes: &[Change], after: &State) -> Result<(), JournalError> {
-        SealedJournal::commit(self, changes, after).map_err(|error| JournalError(error.to_string()))
-    }
-
-    fn restore(&mut self, published: &State) -> Result<(), JournalError> {
-        SealedJournal::restore(self, published).map_err(|error| JournalError(error.to_string()))
     }
 }
 
