@@ -65,14 +65,14 @@ impl Renderer<'_> {
             Function::Equal => {
                 let mut found = false;
                 for other in rest {
-                    found = first.equals(other)?;
+                    found = self.are_equal(first, other)?;
                     if found {
                         break;
                     }
                 }
                 Value::Bool(found)
             }
-            Function::NotEqual => Value::Bool(!first.equals(second)?),
+            Function::NotEqual => Value::Bool(!self.are_equal(first, second)?),
             Function::Less => Value::Bool(first.is_less(second)?),
             Function::LessOrEqual => Value::Bool(first.is_less(second)? || first.equals(second)?),
             Function::Greater => Value::Bool(!(first.is_less(second)? || first.equals(second)?)),
@@ -130,6 +130,19 @@ impl Renderer<'_> {
         let mut buffer = Buffer::new();
         escape(&mut buffer, plain.expose());
         Ok(buffer.into_text()?)
+    }
+
+    /// As `eq` compares; a key part without a value equals nil.
+    fn are_equal(&self, left: &Value, right: &Value) -> Result<bool, Failure> {
+        match (left, right) {
+            (Value::Nil, Value::Object(Object::Part(_, Part::Public | Part::Private))) => {
+                Ok(!self.is_true(right))
+            }
+            (Value::Object(Object::Part(_, Part::Public | Part::Private)), Value::Nil) => {
+                Ok(!self.is_true(left))
+            }
+            _ => Ok(left.equals(right)?),
+        }
     }
 
     fn length(&self, value: &Value) -> Result<Value, Failure> {

@@ -22,6 +22,10 @@ impl Checker<'_> {
                 only(Shape::Bool)
             }
             Function::Equal | Function::NotEqual => {
+                // A key part may be compared with nil: then it counts whether it is there.
+                for argument in arguments {
+                    self.truth(argument);
+                }
                 // Further arguments of `eq` are compared only while none was equal.
                 if let Some(second) = rest.first() {
                     self.comparable(line, &first, second, may_be_equal);

@@ -158,7 +158,7 @@ impl<'f> Printer<'f> {
             _ if !self.good_index => bad(to, verb, b"BADINDEX"),
             None => bad(to, verb, b"MISSING"),
             Some(value) => {
-                if verb == 'v' {
+                if matches!(verb, 'v' | 'w') {
                     flags.go_syntax = std::mem::take(&mut flags.sharp);
                     flags.plus = false;
                 }
@@ -168,7 +168,7 @@ impl<'f> Printer<'f> {
         }
     }
 
-    /// `[n]`, if there is one: the next value is the n-th.
+    /// `[n]`: the next value is the n-th. Tells whether there is one, also when there is no such value.
     fn index(&mut self) -> bool {
         if self.rest.first() != Some(&b'[') {
             return false;
@@ -180,18 +180,20 @@ impl<'f> Printer<'f> {
             return false;
         };
         let digits = self.rest.get(1..close).unwrap_or_default();
-        let index = std::str::from_utf8(digits)
+        let number = std::str::from_utf8(digits)
             .ok()
             .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
             .and_then(|digits| digits.parse::<usize>().ok())
-            .and_then(|number| number.checked_sub(1))
-            .filter(|index| *index < self.values.len());
+            .filter(|number| number / 10 <= LARGEST);
         self.advance(close + 1);
-        match index {
+        match number
+            .and_then(|number| number.checked_sub(1))
+            .filter(|index| *index < self.values.len())
+        {
             Some(index) => self.next = index,
             None => self.good_index = false,
         }
-        index.is_some()
+        number.is_some()
     }
 
     /// Digits, if there are any; `None` also when there are too many, and then all of the format is used up.
@@ -241,15 +243,8 @@ fn bad(to: &mut Buffer, verb: char, what: &[u8]) {
 /// Prints one value by a verb.
 fn value_with(to: &mut Buffer, value: &Value, verb: char, flags: &Flags) {
     match (verb, value) {
+        ('T' | 'v', Value::Nil) => padded(to, b"<nil>", flags),
         ('T', _) => text(to, value.type_name().as_bytes(), flags),
-        ('v', Value::Nil) => text(
-            to,
-            b"<nil>",
-            &Flags {
-                precision: None,
-                ..flags.clone()
-            },
-        ),
         ('t' | 'v', Value::Bool(value)) => {
             let word: &[u8] = if *value { b"true" } else { b"false" };
             padded(to, word, flags);

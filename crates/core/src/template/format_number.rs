@@ -78,8 +78,12 @@ pub(super) fn integer(to: &mut Buffer, magnitude: u64, negative: bool, verb: cha
     let mut text = Buffer::new();
     text.write(sign.as_bytes());
     match verb {
-        'O' => text.write(prefix.as_bytes()),
-        'o' if flags.sharp && zeros == 0 && !digits.starts_with('0') => text.write(b"0"),
+        'o' | 'O' => {
+            text.write(prefix.as_bytes());
+            if flags.sharp && zeros == 0 && !digits.starts_with('0') {
+                text.write(b"0");
+            }
+        }
         _ if flags.sharp => text.write(prefix.as_bytes()),
         _ => {}
     }
@@ -287,7 +291,8 @@ fn with_point(text: &mut String, verb: char, precision: Option<usize>) {
         .find(mark)
         .map_or(String::new(), |start| text.split_off(start));
     let mut missing = match verb {
-        'v' | 'g' | 'G' | 'x' | 'X' => precision.unwrap_or(6),
+        // Not for `%X`: so Go does.
+        'v' | 'g' | 'G' | 'x' => precision.unwrap_or(6),
         _ => 0,
     };
     // The letter of `0x` counts as well: so Go does.

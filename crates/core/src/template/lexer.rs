@@ -61,10 +61,11 @@ impl<'s> Lexer<'s> {
 
     /// Skips a comment with its closing delimiter; tells whether the text after it is to be trimmed.
     fn comment(&mut self) -> Result<bool, TemplateError> {
-        let Some(end) = find(self.rest, b"*/") else {
+        let content = self.rest.get(2..).unwrap_or_default();
+        let Some(end) = find(content, b"*/") else {
             return Err(self.error("a comment is not closed"));
         };
-        self.take(end + 2);
+        self.take(2 + end + 2);
         if self.rest.starts_with(b"}}") {
             self.take(2);
             Ok(false)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use marblerun_core::secret::value::SecretValue;
 use marblerun_core::template::{Place, TemplateError, compile, render};
 
 use crate::fixture::Fixture;
@@ -576,4 +577,51 @@ fn a_pem_block_has_lines_of_64_characters() {
     let body = &lines[1..lines.len() - 1];
     assert!(body[..body.len() - 1].iter().all(|line| line.len() == 64));
     assert_eq!(body.last().map(|line| line.len()), Some(204 - 3 * 64));
+}
+
+/// As recorded from the original: the public key of a marble, and the secrets of a manifest by `range`.
+#[test]
+fn recorded_output_is_the_same() {
+    const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEzUtB2wXlj4LIZrxqqR8H8O7LcovZdR93\n\
+        Xm34SFsYXpwfKTNJzuj4FeuP5Lq6XhATBV3kgqDy+2QxYV7eKz2ApeFnDMno5mUJ\n\
+        WONemQAR4iifmNVFbSX/vmkBRYhBAsyW\n\
+        -----END PUBLIC KEY-----\n";
+    const RANGE: &str = "{{ if .Secrets.shared.Shared }}shared{{ else }}own{{ end }} {{ len .Secrets.shared.Type }} \
+        {{- range $k, $v := .Secrets }} {{ $k }}={{ $v.Size }}{{ end }}";
+    const RANGE_OUTPUT: &str = "shared 13 cert224=224 certCA=384 certEd=0 certRsa=2048 certShared=256 private=256 \
+        private128=128 shared=128 token=0 userCert=2048 userKey=128";
+    const SIZES: [(&str, &str, u64); 11] = [
+        ("shared", "key", 128),
+        ("private", "private", 256),
+        ("private128", "private", 128),
+        ("certShared", "certShared", 256),
+        ("certRsa", "certRsa", 2048),
+        ("certEd", "certEd", 0),
+        ("cert224", "certShared", 224),
+        ("certCA", "certShared", 384),
+        ("token", "token", 0),
+        ("userKey", "unsetKey", 128),
+        ("userCert", "userCert", 2048),
+    ];
+
+    let mut fixture = Fixture::load();
+    let body: String = PUBLIC_KEY.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = crate::fixture::decode(&body);
+    if let Some(SecretValue::Certificate(value)) = fixture.secrets.get_mut("certShared") {
+        value.public = der.into();
+    }
+    let output = fixture
+        .run(Place::File, b"{{ pem .Secrets.certShared.Public }}")
+        .expect("renders");
+    assert_eq!(String::from_utf8_lossy(&output), PUBLIC_KEY);
+
+    let specs = SIZES.iter().map(|(name, model, size)| {
+        let mut spec = fixture.specs[*model].clone();
+        spec.size = *size;
+        (std::sync::Arc::from(*name), spec)
+    });
+    fixture.specs = specs.collect();
+    let output = fixture.run(Place::File, RANGE.as_bytes()).expect("renders");
+    assert_eq!(String::from_utf8_lossy(&output), RANGE_OUTPUT);
 }
