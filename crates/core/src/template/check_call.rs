@@ -183,6 +183,12 @@ impl Checker<'_> {
                 }
             });
         }
+        for shape in base.iter() {
+            // Where a piece ends depends on the value.
+            if let Shape::Object(Object::Part(owner, Part::Public | Part::Private)) = shape {
+                self.reference(owner);
+            }
+        }
         let count = indexes.len();
         self.each(line, base, |shape| match shape {
             Shape::Text(_) if count <= 2 => Ok(Shape::Text(None)),

@@ -428,6 +428,7 @@ fn only_what_is_needed_is_referred_to() {
             &["key", "token"],
         ),
         ("{{ hex (slice .Secrets.key.Private 1 2) }}", &["key"]),
+        ("{{ not (slice .Secrets.key.Private 1 2) }}", &["key"]),
     ] {
         assert_eq!(
             references(source),
