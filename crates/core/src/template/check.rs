@@ -10,6 +10,7 @@ use super::object::{Age, Object, Owner, Specs};
 use super::shape::{Messages, Shape, Shapes, Variables, collect, only};
 use super::tree::{Branching, List, Node, Pipeline, Range, TemplateName, Tree};
 use super::{Place, References, TemplateError};
+use crate::manifest::Name;
 
 /// Steps of the check; a template of ordinary shape needs a few for each of its nodes.
 const WORK: usize = 2_000_000;
@@ -17,6 +18,7 @@ const WORK: usize = 2_000_000;
 /// What a checked template needs, and what its author should know.
 pub(super) struct Findings {
     pub(super) references: References,
+    pub(super) strings: BTreeSet<Name>,
     pub(super) warnings: Vec<TemplateError>,
 }
 
@@ -27,6 +29,7 @@ pub(super) fn check(tree: &Tree, place: Place, specs: &Specs) -> Result<Findings
         place,
         specs,
         references: References::default(),
+        strings: BTreeSet::new(),
         errors: Messages::default(),
         warnings: Messages::default(),
         pending: Vec::new(),
@@ -47,6 +50,7 @@ pub(super) fn check(tree: &Tree, place: Place, specs: &Specs) -> Result<Findings
     if checker.errors.is_empty() {
         Ok(Findings {
             references: checker.references,
+            strings: checker.strings,
             warnings: checker.warnings.into_vec(),
         })
     } else {
@@ -59,6 +63,7 @@ pub(super) struct Checker<'a> {
     place: Place,
     pub(super) specs: &'a Specs,
     references: References,
+    strings: BTreeSet<Name>,
     errors: Messages,
     warnings: Messages,
     /// Templates still to be checked, with their dot.
@@ -292,7 +297,14 @@ impl Checker<'_> {
         }
     }
 
-    fn reference_names(&mut self, age: Age, names: impl IntoIterator<Item = crate::manifest::Name>) {
+    /// Notes that `string` is applied to a secret.
+    pub(super) fn note_string(&mut self, owner: &Owner) {
+        if let Owner::Secret(Age::Current, Some(name)) = owner {
+            self.strings.insert(name.clone());
+        }
+    }
+
+    fn reference_names(&mut self, age: Age, names: impl IntoIterator<Item = Name>) {
         match age {
             Age::Current => self.references.secrets.extend(names),
             Age::Previous => self.references.previous.extend(names),

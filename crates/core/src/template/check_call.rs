@@ -227,6 +227,9 @@ impl Checker<'_> {
                 Ok((owner, part)) => {
                     possible = true;
                     self.reference(owner);
+                    if function == Function::String {
+                        self.note_string(owner);
+                    }
                     if function == Function::Pem && part != Part::Cert && owner.is_bare(specs) == Some(true) {
                         self.warning(line, format!(
                             "`pem` of {} puts a block around bytes that are no key structure; hex or base64 may be meant",

@@ -50,6 +50,7 @@ pub struct Template {
     tree: tree::Tree,
     place: Place,
     references: References,
+    strings: BTreeSet<Name>,
 }
 
 /// What a template needs to be rendered.
@@ -110,6 +111,14 @@ impl Template {
     pub fn references(&self) -> &References {
         &self.references
     }
+
+    /// The plain secrets that the template gives to `string` by name.
+    ///
+    /// A NUL byte in the value of one of them would make every activation fail that renders the template, so it
+    /// is refused when the value is written (`spec/02`, "Templates"). Names that are computed are not among them.
+    pub fn strings(&self) -> &BTreeSet<Name> {
+        &self.strings
+    }
 }
 
 impl TemplateError {
@@ -132,12 +141,17 @@ pub fn compile(
     specs: &BTreeMap<Name, SecretSpec>,
 ) -> Result<Compiled, Vec<TemplateError>> {
     let tree = parse::parse(source, place).map_err(|error| vec![error])?;
-    let check::Findings { references, warnings } = check::check(&tree, place, specs)?;
+    let check::Findings {
+        references,
+        strings,
+        warnings,
+    } = check::check(&tree, place, specs)?;
     Ok(Compiled {
         template: Template {
             tree,
             place,
             references,
+            strings,
         },
         warnings,
     })

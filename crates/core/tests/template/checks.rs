@@ -9,8 +9,8 @@ use crate::fixture::Fixture;
 
 fn errors(place: Place, source: &str) -> Vec<TemplateError> {
     compile(source.as_bytes(), place, &Fixture::load().specs)
-        .map(|_| Vec::new())
-        .unwrap_or_else(|errors| errors)
+        .err()
+        .unwrap_or_default()
 }
 
 /// Checks that the only error contains each of the texts.
@@ -625,4 +625,32 @@ fn recorded_output_is_the_same() {
     fixture.specs = specs.collect();
     let output = fixture.run(Place::File, RANGE.as_bytes()).expect("renders");
     assert_eq!(String::from_utf8_lossy(&output), RANGE_OUTPUT);
+}
+
+#[test]
+fn secrets_given_to_string_are_known() {
+    let strings = |source: &str| -> BTreeSet<String> {
+        let compiled = compile(source.as_bytes(), Place::Env, &Fixture::load().specs);
+        let compiled = compiled.unwrap_or_else(|errors| panic!("{source}: {errors:?}"));
+        compiled
+            .template
+            .strings()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    };
+    assert_eq!(strings("{{ hex .Secrets.token }}"), names(&[]));
+    assert_eq!(
+        strings("{{ if false }}{{ string .Secrets.token }}{{ end }}"),
+        names(&["token"])
+    );
+    assert_eq!(
+        strings("{{ with .Secrets.token }}{{ . | string }}{{ end }}"),
+        names(&["token"])
+    );
+    assert_eq!(strings("{{ string .Previous.Secrets.token }}"), names(&[]));
+    assert_eq!(
+        strings("{{ string (index .Secrets (print \"tok\" \"en\")) }}"),
+        names(&[])
+    );
 }
