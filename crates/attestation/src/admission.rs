@@ -1,22 +1,37 @@
 //! By what right a marble is admitted: verified evidence, or simulation mode; there is no third way.
 
-use crate::claims::Claims;
+use std::fmt;
+use std::marker::PhantomData;
 
-/// A value that came out of verification. Only this crate's verifier makes one, so holding it is proof that every
-/// step was passed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified<C> {
+use crate::claims::Claims;
+use crate::roots::{ProductionRoots, SimulationRoots};
+
+/// A value that came out of verification against the roots `R`. Only this crate's verifier makes one, so holding it
+/// is proof that every step was passed.
+///
+/// Without `R` it stands for the roots of the manufacturers: what was verified against the roots of a software TEE
+/// has another type, so it cannot come where proof of real hardware is asked for.
+///
+/// ```compile_fail,E0308
+/// use marblerun_attestation::roots::SimulationRoots;
+/// use marblerun_attestation::{Claims, Verified};
+/// fn only_real(_: &Verified<Claims>) {}
+/// fn refused(simulated: &Verified<Claims, SimulationRoots>) {
+///     only_real(simulated);
+/// }
+/// ```
+pub struct Verified<C, R = ProductionRoots> {
     value: C,
+    roots: PhantomData<fn() -> R>,
 }
 
-impl<C> Verified<C> {
+impl<C, R> Verified<C, R> {
     /// For the verifier, after its last step.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "waits for the verifier, its only rightful caller")
-    )]
     pub(crate) fn after_every_step(value: C) -> Self {
-        Self { value }
+        Self {
+            value,
+            roots: PhantomData,
+        }
     }
 
     /// What was verified.
@@ -29,6 +44,26 @@ impl<C> Verified<C> {
         self.value
     }
 }
+
+impl<C: fmt::Debug, R> fmt::Debug for Verified<C, R> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Verified").field(&self.value).finish()
+    }
+}
+
+impl<C: Clone, R> Clone for Verified<C, R> {
+    fn clone(&self) -> Self {
+        Self::after_every_step(self.value.clone())
+    }
+}
+
+impl<C: PartialEq, R> PartialEq for Verified<C, R> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<C: Eq, R> Eq for Verified<C, R> {}
 
 /// Permission to admit a marble without verified evidence. It is needed wherever a check is left out, so the places
 /// that weaken security are those that name this type.
@@ -51,6 +86,9 @@ impl SimulationMode {
 pub enum Admission {
     /// Evidence that was verified. Whether its claims comply with package and infrastructures is the next question.
     Verified(Verified<Claims>),
+    /// Evidence of a software TEE that was verified against its roots, in strict simulation. Every rule applies as to
+    /// the former, and everything that is said about the activation says SIMULATION.
+    VerifiedInSimulation(Verified<Claims, SimulationRoots>),
     /// No verified evidence. Package and infrastructure rules are not looked at, and everything that is said about
     /// the activation says SIMULATION.
     Simulated(SimulationMode),
@@ -62,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_verified_value_gives_back_what_was_verified() {
-        let verified = Verified::after_every_step(7_u8);
+        let verified: Verified<u8> = Verified::after_every_step(7_u8);
         assert_eq!(*verified.get(), 7);
         assert_eq!(verified.into_inner(), 7);
     }

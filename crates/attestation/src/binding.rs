@@ -12,7 +12,7 @@ pub const REPORT_DATA_SIZE: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ReportBinding {
     subject: Subject,
-    digest: [u8; 32],
+    data: [u8; REPORT_DATA_SIZE],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,7 @@ enum Subject {
     Certificate,
     CertificateAndNonce,
     PublicKey,
+    ReportData,
 }
 
 impl ReportBinding {
@@ -27,7 +28,7 @@ impl ReportBinding {
     pub fn certificate(der: &[u8]) -> Self {
         Self {
             subject: Subject::Certificate,
-            digest: sha256(&[der]),
+            data: sha256_then_zeros(&[der]),
         }
     }
 
@@ -36,7 +37,7 @@ impl ReportBinding {
     pub fn certificate_and_nonce(der: &[u8], nonce: &[u8]) -> Self {
         Self {
             subject: Subject::CertificateAndNonce,
-            digest: sha256(&[der, nonce]),
+            data: sha256_then_zeros(&[der, nonce]),
         }
     }
 
@@ -44,22 +45,28 @@ impl ReportBinding {
     pub fn public_key(subject_public_key_info: &[u8]) -> Self {
         Self {
             subject: Subject::PublicKey,
-            digest: sha256(&[subject_public_key_info]),
+            data: sha256_then_zeros(&[subject_public_key_info]),
         }
     }
 
-    /// The hash, 32 bytes.
+    /// To these 64 bytes themselves: for evidence that is looked at again after its binding was checked, such as a
+    /// saved quote.
+    pub fn report_data_itself(data: [u8; REPORT_DATA_SIZE]) -> Self {
+        Self {
+            subject: Subject::ReportData,
+            data,
+        }
+    }
+
+    /// The hash, 32 bytes: the first half of the report data.
     pub fn digest(&self) -> &[u8; 32] {
-        &self.digest
+        let (digest, _) = self.data.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
+        digest
     }
 
     /// The report data expected: the hash in the first 32 bytes, the rest zero.
     pub fn report_data(&self) -> [u8; REPORT_DATA_SIZE] {
-        let mut data = [0; REPORT_DATA_SIZE];
-        for (target, byte) in data.iter_mut().zip(self.digest) {
-            *target = byte;
-        }
-        data
+        self.data
     }
 }
 
@@ -76,21 +83,22 @@ impl fmt::Display for ReportBinding {
             Subject::Certificate => "certificate",
             Subject::CertificateAndNonce => "certificate and nonce",
             Subject::PublicKey => "public key",
+            Subject::ReportData => return write!(formatter, "exactly {}", hex::encode(self.data)),
         };
-        write!(formatter, "{subject} with SHA-256 {}", hex::encode(self.digest))
+        write!(formatter, "{subject} with SHA-256 {}", hex::encode(self.digest()))
     }
 }
 
-fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+fn sha256_then_zeros(parts: &[&[u8]]) -> [u8; REPORT_DATA_SIZE] {
     let mut context = Context::new(&SHA256);
     for part in parts {
         context.update(part);
     }
-    let mut digest = [0; 32];
-    for (target, byte) in digest.iter_mut().zip(context.finish().as_ref()) {
+    let mut data = [0; REPORT_DATA_SIZE];
+    for (target, byte) in data.iter_mut().zip(context.finish().as_ref()) {
         *target = *byte;
     }
-    digest
+    data
 }
 
 #[cfg(test)]
@@ -114,6 +122,15 @@ mod tests {
             ABC
         );
         assert_eq!(hex::encode(ReportBinding::public_key(b"abc").digest()), ABC);
+    }
+
+    #[test]
+    fn report_data_can_be_given_as_it_is() {
+        let data: [u8; 64] = std::array::from_fn(|index| index as u8);
+        let binding = ReportBinding::report_data_itself(data);
+        assert_eq!(binding.report_data(), data);
+        assert_eq!(binding.digest()[..], data[..32]);
+        assert!(binding.to_string().starts_with("exactly 000102"));
     }
 
     #[test]

@@ -5,6 +5,61 @@ use std::fmt;
 use crate::binding::REPORT_DATA_SIZE;
 use crate::tcb::TcbStatus;
 
+/// A product line of AMD that has SEV-SNP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SnpProduct {
+    /// EPYC 7003.
+    Milan,
+    /// EPYC 9004, with Bergamo and Siena.
+    Genoa,
+    /// EPYC 9005.
+    Turin,
+}
+
+impl SnpProduct {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Milan, Self::Genoa, Self::Turin];
+
+    /// The name, as AMD's key distribution service spells it in its addresses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Milan => "Milan",
+            Self::Genoa => "Genoa",
+            Self::Turin => "Turin",
+        }
+    }
+}
+
+impl fmt::Display for SnpProduct {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// What a SEV-SNP report is signed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SnpSigningKey {
+    /// Versioned chip endorsement key: of one chip.
+    Vcek,
+    /// Versioned loaded endorsement key: of a cloud provider.
+    Vlek,
+}
+
+/// Security versions of the components of a SEV-SNP platform (SEV-SNP ABI specification, TCB_VERSION).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SnpTcb {
+    /// Component FMC; on Turin only.
+    pub fmc: Option<u8>,
+    /// Boot loader of the secure processor.
+    pub boot_loader: u8,
+    /// Operating system of the secure processor.
+    pub tee: u8,
+    /// SEV-SNP firmware.
+    pub snp: u8,
+    /// Microcode.
+    pub microcode: u8,
+}
+
 /// The claims of one piece of evidence, by TEE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claims {
@@ -110,6 +165,12 @@ pub struct TdxClaims {
 /// Claims of an SEV-SNP attestation report and of the certificates behind it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SnpClaims {
+    /// Product line of the processor.
+    pub product: SnpProduct,
+    /// What the report is signed with.
+    pub signing_key: SnpSigningKey,
+    /// Components of [`SnpClaims::reported_tcb`].
+    pub tcb: SnpTcb,
     /// MEASUREMENT: what the guest was launched from.
     pub measurement: [u8; 48],
     /// HOST_DATA: given by the host at launch.
@@ -134,6 +195,12 @@ pub struct SnpClaims {
     pub vmpl: u32,
     /// REPORTED_TCB, the bytes as in the report: the version the endorsement key is derived for.
     pub reported_tcb: [u8; 8],
+    /// COMMITTED_TCB, the bytes as in the report: the platform cannot go back below it.
+    pub committed_tcb: [u8; 8],
+    /// LAUNCH_TCB, the bytes as in the report: the version when the guest was started.
+    pub launch_tcb: [u8; 8],
+    /// Whether a list of revoked certificates was consulted.
+    pub revocation_checked: bool,
     /// CHIP_ID; zero when the host masks it.
     pub chip_id: [u8; 64],
     /// REPORT_DATA.
@@ -183,6 +250,9 @@ impl fmt::Debug for SnpClaims {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("SnpClaims")
+            .field("product", &self.product)
+            .field("signing_key", &self.signing_key)
+            .field("tcb", &self.tcb)
             .field("measurement", &hex::encode(self.measurement))
             .field("host_data", &hex::encode(self.host_data))
             .field("id_key_digest", &hex::encode(self.id_key_digest))

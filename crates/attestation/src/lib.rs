@@ -1,5 +1,6 @@
-//! Evidence of TEEs: what it is ([`quote`]), what it is bound to ([`binding`]), what it proves ([`claims`]), who may
-//! rely on it ([`admission`]), and how a program asks its own TEE for it ([`issue`]). The contract is spec/08.
+//! Evidence of TEEs: what it is ([`quote`]), what it is bound to ([`binding`]), how it is verified ([`verify`]) and
+//! with what ([`collateral`], [`roots`]), why it is refused ([`reason`]), what it proves ([`claims`]), who may rely on
+//! it ([`admission`]), and how a program asks its own TEE for it ([`issue`]). The contract is spec/08.
 //!
 //! Evidence is a stranger's bytes until it is verified: a [`Quote`] tells no claim, only what format it seems to
 //! have. Claims come out of verification alone, as [`Verified`]`<`[`Claims`]`>`, which nothing outside this crate
@@ -12,14 +13,28 @@
 
 pub mod admission;
 pub mod binding;
+mod chain;
 pub mod claims;
+pub mod collateral;
+mod dcap;
 pub mod header;
 pub mod issue;
+mod layout;
+mod moment;
 pub mod quote;
+pub mod reason;
+pub mod roots;
+mod snp;
 pub mod tcb;
+pub mod verify;
 
 pub use admission::{Admission, SimulationMode, Verified};
 pub use binding::ReportBinding;
 pub use claims::{Claims, SgxClaims, SnpClaims, TdxClaims};
+pub use collateral::{Collateral, CollateralNeeded, DcapCollateral, SnpCollateral};
+pub use moment::UnixSeconds;
 pub use quote::{EvidenceKind, Quote};
+pub use reason::{Reason, Refused, Step};
+pub use roots::{ProductionRoots, SimulationRoots, TrustRoots};
 pub use tcb::TcbStatus;
+pub use verify::Verifier;

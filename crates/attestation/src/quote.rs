@@ -93,6 +93,16 @@ impl Quote {
         self.bytes.is_empty()
     }
 
+    /// The report data, 64 bytes: what the evidence says it is bound to. Nothing about it is verified; it is for
+    /// looking at evidence again whose binding was checked before.
+    ///
+    /// # Errors
+    /// As [`Quote::kind`]. `None` when there is no evidence.
+    pub fn unverified_report_data(&self) -> Result<Option<[u8; REPORT_DATA_SIZE]>, UnrecognisedEvidence> {
+        let (kind, evidence) = self.recognise()?;
+        Ok(unverified_report_data(kind, evidence).copied())
+    }
+
     /// Which format the bytes have, as far as their fixed fields and lengths tell.
     ///
     /// # Errors
@@ -149,10 +159,11 @@ impl fmt::Display for EvidenceKind {
 /// Size of an SEV-SNP attestation report, in bytes (SEV-SNP ABI specification, ATTESTATION_REPORT).
 pub(crate) const SNP_REPORT_SIZE: usize = 1184;
 
-const QUOTE_HEADER_SIZE: usize = 48;
-const SGX_REPORT_BODY_SIZE: usize = 384;
-const TD_REPORT_10_SIZE: usize = 584;
-const TD_REPORT_15_SIZE: usize = 648;
+pub(crate) const QUOTE_HEADER_SIZE: usize = 48;
+pub(crate) const SGX_REPORT_BODY_SIZE: usize = 384;
+pub(crate) const TD_REPORT_10_SIZE: usize = 584;
+pub(crate) const TD_REPORT_15_SIZE: usize = 648;
+pub(crate) const TD_REPORT_15_EXTENDED_SIZE: usize = 885;
 
 /// Where the report data lies in evidence of this kind without header. For issuers, which check what their own TEE
 /// gave them; it is unverified.
@@ -193,6 +204,9 @@ fn recognise(evidence: &[u8]) -> Result<EvidenceKind, UnrecognisedEvidence> {
             let body_size = match (body_type, u32_at(evidence, QUOTE_HEADER_SIZE + 2)) {
                 (Some(2), Some(size)) if size as usize == TD_REPORT_10_SIZE => TD_REPORT_10_SIZE,
                 (Some(3), Some(size)) if size as usize == TD_REPORT_15_SIZE => TD_REPORT_15_SIZE,
+                (Some(4), Some(size)) if size as usize == TD_REPORT_15_EXTENDED_SIZE => {
+                    TD_REPORT_15_EXTENDED_SIZE
+                }
                 _ => return Err(unknown(evidence)),
             };
             signed(EvidenceKind::TdxV5, evidence, QUOTE_HEADER_SIZE + 6 + body_size)
@@ -313,6 +327,7 @@ pub(crate) mod tests {
             (EvidenceKind::TdxV4, tdx_v4(&data)),
             (EvidenceKind::TdxV5, tdx_v5(&data, 2, 584)),
             (EvidenceKind::TdxV5, tdx_v5(&data, 3, 648)),
+            (EvidenceKind::TdxV5, tdx_v5(&data, 4, 885)),
             (EvidenceKind::Snp, snp(&data)),
             (EvidenceKind::Snp, [snp(&data), vec![1; 4000]].concat()),
         ];

@@ -32,6 +32,7 @@ pub fn comply(manifest: &Manifest, marble: &Marble, admission: &Admission) -> Re
     let claims = match admission {
         Admission::Simulated(_) => return Ok(()),
         Admission::Verified(verified) => verified.get(),
+        Admission::VerifiedInSimulation(verified) => verified.get(),
     };
     // A checked manifest has the package of each of its marbles.
     let Some(package) = manifest.packages.get(&marble.package) else {
