@@ -6,9 +6,10 @@
 
 use std::fmt;
 
+use imbl::OrdMap;
 use marblerun_attestation::{Admission, Claims, SgxClaims, TcbStatus};
 
-use crate::manifest::{Infrastructure, Manifest, Marble, Package, SgxPackage};
+use crate::manifest::{Infrastructure, Manifest, Marble, Name, Package, SgxPackage};
 
 /// A rule that the claims do not keep.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,13 +23,19 @@ pub struct Mismatch {
     pub found: String,
 }
 
-/// Whether a marble may be admitted.
+/// Whether a marble may be admitted. `raised` holds the security versions that package updates put in the place
+/// of the manifest's.
 ///
 /// Without verified evidence, which only simulation mode allows, there is nothing to compare.
 ///
 /// # Errors
 /// The first rule that is not kept.
-pub fn comply(manifest: &Manifest, marble: &Marble, admission: &Admission) -> Result<(), Mismatch> {
+pub fn comply(
+    manifest: &Manifest,
+    raised: &OrdMap<Name, u64>,
+    marble: &Marble,
+    admission: &Admission,
+) -> Result<(), Mismatch> {
     let claims = match admission {
         Admission::Simulated(_) => return Ok(()),
         Admission::Verified(verified) => verified.get(),
@@ -39,15 +46,21 @@ pub fn comply(manifest: &Manifest, marble: &Marble, admission: &Admission) -> Re
         return Err(mismatch("Packages", &marble.package, "no such package"));
     };
     let at = format!("Packages.{}", marble.package);
-    comply_with_package(&at, package, claims)?;
+    let raised = raised.get(&marble.package).copied();
+    comply_with_package(&at, package, raised, claims)?;
     comply_with_infrastructures(manifest, claims)
 }
 
-fn comply_with_package(at: &str, package: &Package, claims: &Claims) -> Result<(), Mismatch> {
+fn comply_with_package(
+    at: &str,
+    package: &Package,
+    raised: Option<u64>,
+    claims: &Claims,
+) -> Result<(), Mismatch> {
     match (claims, &package.sgx) {
         (Claims::Sgx(claims), Some(rules)) => {
             equal(format!("{at}.Debug"), package.debug, claims.debug)?;
-            comply_with_sgx(at, rules, claims)?;
+            comply_with_sgx(at, rules, raised, claims)?;
             accept_tcb(at, package, claims.tcb_status, claims.advisories.as_deref())
         }
         (Claims::Sgx(_), None) => Err(names_no_claims(at, "SGX")),
@@ -56,7 +69,12 @@ fn comply_with_package(at: &str, package: &Package, claims: &Claims) -> Result<(
     }
 }
 
-fn comply_with_sgx(at: &str, rules: &SgxPackage, claims: &SgxClaims) -> Result<(), Mismatch> {
+fn comply_with_sgx(
+    at: &str,
+    rules: &SgxPackage,
+    raised: Option<u64>,
+    claims: &SgxClaims,
+) -> Result<(), Mismatch> {
     if let Some(expected) = &rules.unique_id {
         equal_hex(format!("{at}.UniqueID"), expected, &claims.unique_id)?;
     }
@@ -66,7 +84,7 @@ fn comply_with_sgx(at: &str, rules: &SgxPackage, claims: &SgxClaims) -> Result<(
     if let Some(expected) = rules.product_id {
         equal(format!("{at}.ProductID"), expected, u64::from(claims.product_id))?;
     }
-    if let Some(minimum) = rules.security_version {
+    if let Some(minimum) = raised.or(rules.security_version) {
         at_least(
             format!("{at}.SecurityVersion"),
             minimum,
@@ -273,7 +291,7 @@ mod tests {
     }
 
     fn refused_by(package: &Package, claims: SgxClaims) -> String {
-        match comply_with_package("P", package, &Claims::Sgx(Box::new(claims))) {
+        match comply_with_package("P", package, None, &Claims::Sgx(Box::new(claims))) {
             Ok(()) => "accepted".to_owned(),
             Err(mismatch) => mismatch.to_string(),
         }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod ambient;
 pub mod appraisal;
 pub mod change;

@@ -5,6 +5,14 @@ use std::fmt;
 /// The kind decides the code at the edge: one table per API, in the Coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RefusalKind {
+    /// The caller did not prove to be anybody this operation is for: no client certificate, or one that is
+    /// nobody's.
+    Unauthenticated,
+    /// The manifest does not switch the feature on.
+    FeatureDisabled,
+    /// The request cannot be carried out in the form it has: a parameter is missing or ill-formed, or the answer
+    /// has no place in the version of the API that was used.
+    Malformed,
     /// Not possible in the phase the Coordinator is in.
     WrongPhase,
     /// The request or what it carries is not well-formed or breaks a rule.
@@ -56,6 +64,14 @@ impl Refusal {
     /// The refusal every operation gives in a phase that does not know it.
     pub fn wrong_phase() -> Self {
         Self::new(RefusalKind::WrongPhase, "server is not in expected state")
+    }
+
+    /// The refusal of a feature that the manifest does not switch on; `gate` as `Config.FeatureGates` writes it.
+    pub fn feature_disabled(gate: &str) -> Self {
+        Self::new(
+            RefusalKind::FeatureDisabled,
+            format!("feature {gate} is not enabled: expected it in Config.FeatureGates of the manifest"),
+        )
     }
 
     /// Adds what only the log may know.

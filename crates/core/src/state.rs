@@ -5,16 +5,18 @@
 
 use std::sync::Arc;
 
-use imbl::{OrdMap, Vector};
+use imbl::{OrdMap, OrdSet, Vector};
+use uuid::Uuid;
 
 use crate::change::Change;
-use crate::manifest::{Manifest, Name};
+use crate::manifest::{FeatureGate, Manifest, Name};
 use crate::phase::Phase;
 use crate::pki::authority::Authority;
 use crate::recovery::RecoveryPlan;
-use crate::sealed::DataKey;
+use crate::refusal::Refusal;
+use crate::sealed::{DataKey, sha256};
 use crate::secret::value::{SecretBytes, SecretValue};
-use crate::update_log;
+use crate::update_log::{self, LogEntry};
 
 /// Everything a Coordinator knows that must survive it.
 #[derive(Clone)]
@@ -45,10 +47,43 @@ pub(crate) struct Deployment {
     pub(crate) secrets: OrdMap<Name, StoredSecret>,
     /// Where `.Previous` differs from the current value.
     pub(crate) previous: OrdMap<Name, PreviousSecret>,
-    /// Activations counted so far, by marble type.
+    /// Activations counted so far, by marble type; types no manifest names any more included.
     pub(crate) activations: OrdMap<Name, u64>,
-    /// The update log: one JSON object each, in order.
-    pub(crate) update_log: Vector<Arc<str>>,
+    /// Security versions that package updates put in the place of the manifest's, by package.
+    pub(crate) raised: OrdMap<Name, u64>,
+    /// A manifest that waits to be acknowledged.
+    pub(crate) pending: Option<PendingUpdate>,
+    /// Counters of marbles, by type and UUID; none without counters.
+    pub(crate) counters: OrdMap<(Name, Uuid), OrdMap<Name, u64>>,
+    /// How many counters there are together.
+    pub(crate) counter_count: usize,
+    /// The update log, in order.
+    pub(crate) update_log: Vector<LogEntry>,
+}
+
+/// An update that was proposed and waits for acknowledgements.
+#[derive(Clone)]
+pub(crate) struct PendingUpdate {
+    /// The position of its proposal: no two proposals have the same.
+    pub(crate) number: u64,
+    /// The manifest's bytes.
+    pub(crate) raw: Arc<[u8]>,
+    /// SHA-256 of the bytes.
+    pub(crate) fingerprint: [u8; 32],
+    /// The users who acknowledged it.
+    pub(crate) acknowledged: OrdSet<Name>,
+}
+
+impl PendingUpdate {
+    /// A proposal nobody has acknowledged yet.
+    pub(crate) fn new(number: u64, raw: Arc<[u8]>) -> Self {
+        Self {
+            number,
+            fingerprint: sha256(&[&raw]),
+            raw,
+            acknowledged: OrdSet::new(),
+        }
+    }
 }
 
 /// A stored value with its version: the position of the change that wrote it.
@@ -60,7 +95,7 @@ pub(crate) struct StoredSecret {
 
 /// What `.Previous` of a secret rests on.
 #[derive(Clone)]
-pub(crate) enum PreviousSecret {
+pub enum PreviousSecret {
     /// The value itself, of a shared secret.
     Value(Arc<SecretValue>),
     /// The root secret a private key was derived from before.
@@ -131,6 +166,25 @@ impl State {
             .map_or(0, |deployment| deployment.manifest_generation)
     }
 
+    /// What is deployed, for those who need it to be.
+    ///
+    /// # Errors
+    /// `WrongPhase` before a manifest is set.
+    pub(crate) fn deployed(&self) -> Result<&Deployment, Refusal> {
+        self.deployment.as_ref().ok_or_else(Refusal::wrong_phase)
+    }
+
+    /// Whether the manifest switches a feature on; no feature is on without a manifest.
+    ///
+    /// # Errors
+    /// `FeatureDisabled` if it does not.
+    pub fn check_feature(&self, gate: FeatureGate) -> Result<(), Refusal> {
+        match self.manifest() {
+            Some(manifest) if manifest.config.feature_gates.contains(&gate) => Ok(()),
+            _ => Err(Refusal::feature_disabled(gate.name())),
+        }
+    }
+
     /// The version of a stored secret: the position of the change that wrote it, 0 when it has no value.
     pub fn secret_version(&self, name: &str) -> u64 {
         self.deployment
@@ -152,12 +206,30 @@ impl State {
     pub fn apply(&mut self, change: &Change) {
         self.position = self.position.saturating_add(1);
         let position = self.position;
-        if let Change::ManifestSet {
-            manifest, signature, ..
-        } = change
-        {
-            self.recovering = false;
-            self.deployment = Some(Deployment::begin(Arc::clone(manifest), Arc::clone(signature)));
+        match change {
+            Change::ManifestSet {
+                manifest, signature, ..
+            } => {
+                self.recovering = false;
+                self.deployment = Some(Deployment::begin(Arc::clone(manifest), Arc::clone(signature)));
+            }
+            Change::IntermediateRenewed {
+                intermediate,
+                marble_root,
+                key,
+            } => {
+                self.authority = Arc::new(Authority {
+                    intermediate: Arc::clone(intermediate),
+                    marble_root: Arc::clone(marble_root),
+                    intermediate_key: key.clone(),
+                    ..Authority::clone(&self.authority)
+                });
+            }
+            Change::UpdateApplied {
+                root_secret: Some(root_secret),
+                ..
+            } => self.root_secret = root_secret.clone(),
+            _ => {}
         }
         if let Some(deployment) = &mut self.deployment {
             deployment.apply(position, change);
@@ -175,14 +247,36 @@ impl Deployment {
             secrets: OrdMap::new(),
             previous: OrdMap::new(),
             activations: OrdMap::new(),
+            raised: OrdMap::new(),
+            pending: None,
+            counters: OrdMap::new(),
+            counter_count: 0,
             update_log: Vector::new(),
         }
     }
 
+    /// The security version a package has to have at least, if its rules name one.
+    pub(crate) fn security_version(&self, package: &str) -> Option<u64> {
+        let raised = self.raised.get(package).copied();
+        let rules = self.manifest.packages.get(package)?.sgx.as_ref();
+        raised.or(rules?.security_version)
+    }
+
+    /// A counter of a marble; 0 before it was raised.
+    pub(crate) fn counter(&self, owner: &(Name, Uuid), name: &str) -> u64 {
+        let counters = self.counters.get(owner);
+        counters
+            .and_then(|counters| counters.get(name))
+            .copied()
+            .unwrap_or(0)
+    }
+
     fn apply(&mut self, position: u64, change: &Change) {
-        self.update_log.extend(update_log::lines(change));
+        for line in update_log::lines(change, self) {
+            self.log(line);
+        }
         match change {
-            Change::ManifestSet { .. } => {}
+            Change::ManifestSet { .. } | Change::IntermediateRenewed { .. } => {}
             Change::DataKeyDrawn {
                 key_generation,
                 key,
@@ -196,16 +290,83 @@ impl Deployment {
             }
             Change::SecretsGenerated { values } => {
                 for (name, value) in values {
-                    let stored = StoredSecret {
-                        value: Arc::clone(value),
-                        version: position,
-                    };
-                    self.secrets.insert(Arc::clone(name), stored);
+                    self.store(name, value, position);
                 }
             }
             Change::ActivationCounted { marble_type, count } => {
                 self.activations.insert(Arc::clone(marble_type), *count);
             }
+            Change::SecretsWritten { values, .. } => {
+                for (name, value) in values {
+                    match value {
+                        Some(value) => self.store(name, value, position),
+                        None => drop(self.secrets.remove(name)),
+                    }
+                }
+            }
+            Change::PackagesRaised { versions, .. } => {
+                self.manifest_generation = self.manifest_generation.saturating_add(1);
+                self.raised.extend(versions.iter().cloned());
+            }
+            Change::UpdateProposed { user, votes, raw, .. } => {
+                let mut pending = PendingUpdate::new(position, Arc::clone(raw));
+                if *votes {
+                    pending.acknowledged.insert(Arc::clone(user));
+                }
+                self.pending = Some(pending);
+            }
+            Change::UpdateAcknowledged { user, .. } => {
+                if let Some(pending) = &mut self.pending {
+                    pending.acknowledged.insert(Arc::clone(user));
+                }
+            }
+            Change::UpdateCancelled { .. } | Change::UpdateDropped { .. } => self.pending = None,
+            Change::UpdateApplied {
+                manifest,
+                signature,
+                dropped,
+                previous,
+                ..
+            } => {
+                self.manifest = Arc::clone(manifest);
+                self.signature = Arc::clone(signature);
+                self.manifest_generation = self.manifest_generation.saturating_add(1);
+                self.raised = OrdMap::new();
+                self.pending = None;
+                for name in dropped {
+                    self.secrets.remove(name);
+                    self.previous.remove(name);
+                }
+                self.previous.extend(previous.iter().cloned());
+            }
+            Change::CounterRaised {
+                marble_type,
+                uuid,
+                name,
+                value,
+            } => self.raise_counter((Arc::clone(marble_type), *uuid), name, *value),
         }
+    }
+
+    fn store(&mut self, name: &Name, value: &Arc<SecretValue>, version: u64) {
+        let stored = StoredSecret {
+            value: Arc::clone(value),
+            version,
+        };
+        self.secrets.insert(Arc::clone(name), stored);
+    }
+
+    /// Sets a counter and keeps the count.
+    pub(crate) fn raise_counter(&mut self, owner: (Name, Uuid), name: &Name, value: u64) {
+        let counters = self.counters.entry(owner).or_default();
+        if counters.insert(Arc::clone(name), value).is_none() {
+            self.counter_count = self.counter_count.saturating_add(1);
+        }
+    }
+
+    /// Adds a line to the update log.
+    pub(crate) fn log(&mut self, line: Arc<str>) {
+        let entry = LogEntry::after(self.update_log.last(), line);
+        self.update_log.push_back(entry);
     }
 }

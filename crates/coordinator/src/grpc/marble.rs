@@ -70,8 +70,9 @@ impl Marble for MarbleApi {
 fn code(kind: RefusalKind) -> Code {
     match kind {
         RefusalKind::WrongPhase => Code::FailedPrecondition,
-        RefusalKind::Invalid => Code::InvalidArgument,
-        RefusalKind::Denied => Code::PermissionDenied,
+        RefusalKind::Invalid | RefusalKind::Malformed => Code::InvalidArgument,
+        RefusalKind::Unauthenticated => Code::Unauthenticated,
+        RefusalKind::Denied | RefusalKind::FeatureDisabled => Code::PermissionDenied,
         RefusalKind::NotFound => Code::NotFound,
         RefusalKind::Conflict => Code::Aborted,
         RefusalKind::Unavailable => Code::Unavailable,

@@ -29,6 +29,9 @@ pub enum RefusedAs {
 /// The code of a refusal. The only place where kinds become codes.
 fn code(version: Version, refused_as: RefusedAs, kind: RefusalKind) -> StatusCode {
     match kind {
+        RefusalKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        RefusalKind::FeatureDisabled => StatusCode::FORBIDDEN,
+        RefusalKind::Malformed => StatusCode::BAD_REQUEST,
         RefusalKind::NotFound => StatusCode::NOT_FOUND,
         RefusalKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -69,7 +72,14 @@ pub fn refusal(version: Version, refused_as: RefusedAs, refusal: &Refusal) -> Re
             "refused"
         ),
     }
-    error(code(version, refused_as, refusal.kind()), refusal.message())
+    let code = code(version, refused_as, refusal.kind());
+    match (version, refusal.kind()) {
+        // Version 1 knows no `fail`.
+        (Version::V2, RefusalKind::Unauthenticated | RefusalKind::Malformed) => {
+            send(code, &Reply::fail((), refusal.message()))
+        }
+        _ => error(code, refusal.message()),
+    }
 }
 
 /// An error with a message of ours.
@@ -135,16 +145,19 @@ mod tests {
                 TooLarge,
                 Unavailable,
                 Internal,
+                Unauthenticated,
+                FeatureDisabled,
+                Malformed,
             ]
             .map(|kind| code(version, refused_as, kind).as_u16())
         };
-        let v2 = [500, 500, 500, 404, 500, 413, 503, 500];
+        let v2 = [500, 500, 500, 404, 500, 413, 503, 500, 401, 403, 400];
         assert_eq!(codes(Version::V2, RefusedAs::ServerError), v2);
         assert_eq!(codes(Version::V2, RefusedAs::BadRequestInV1), v2);
         assert_eq!(codes(Version::V1, RefusedAs::ServerError), v2);
         assert_eq!(
             codes(Version::V1, RefusedAs::BadRequestInV1),
-            [400, 400, 400, 404, 400, 413, 503, 500]
+            [400, 400, 400, 404, 400, 413, 503, 500, 401, 403, 400]
         );
     }
 }

@@ -93,8 +93,13 @@ pub fn prepare(
     ambient: &Ambient<'_>,
 ) -> Result<Prepared<Activation>, Refusal> {
     let (deployment, marble_type, marble) = known_marble(state, request.marble_type)?;
-    appraisal::comply(&deployment.manifest, marble, request.admission)
-        .map_err(|reason| denied(format_args!("{reason}")))?;
+    appraisal::comply(
+        &deployment.manifest,
+        &deployment.raised,
+        marble,
+        request.admission,
+    )
+    .map_err(|reason| denied(format_args!("{reason}")))?;
     let uuid = parse_uuid(request.uuid)?;
     let csr = request::parse(request.csr)
         .map_err(|error| Refusal::new(RefusalKind::Invalid, format!("invalid CSR: {error}")))?;

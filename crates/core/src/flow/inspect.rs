@@ -45,7 +45,20 @@ pub fn manifest(state: &State) -> Option<ManifestView> {
 /// [`RefusalKind::WrongPhase`](crate::refusal::RefusalKind) before a manifest is set.
 pub fn update_log(state: &State) -> Result<Vec<Arc<str>>, Refusal> {
     match (&state.deployment, state.phase()) {
-        (Some(deployment), Phase::AcceptingMarbles) => Ok(deployment.update_log.iter().cloned().collect()),
+        (Some(deployment), Phase::AcceptingMarbles) => {
+            let lines = deployment.update_log.iter().map(|entry| Arc::clone(&entry.line));
+            Ok(lines.collect())
+        }
         _ => Err(Refusal::wrong_phase()),
     }
+}
+
+/// For each entry of the update log its hash: SHA-256(hash of the entry before ‖ bytes of the entry), where 32 zero
+/// bytes stand before the first one. Whoever kept one hash can tell whether the log up to there is still the same.
+///
+/// # Errors
+/// [`RefusalKind::WrongPhase`](crate::refusal::RefusalKind) before a manifest is set.
+pub fn update_log_hashes(state: &State) -> Result<Vec<[u8; 32]>, Refusal> {
+    let deployment = state.deployed()?;
+    Ok(deployment.update_log.iter().map(|entry| entry.hash).collect())
 }

@@ -4,5 +4,12 @@
 //! time are split: `prepare` works against a snapshot, in parallel; `decide` only compares and counts.
 
 pub mod activate;
+pub mod counter;
 pub mod inspect;
+pub mod read_secrets;
+mod rehearsal;
 pub mod set_manifest;
+pub mod sign_quote;
+pub mod update_manifest;
+pub mod update_packages;
+pub mod write_secrets;

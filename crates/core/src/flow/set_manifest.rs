@@ -58,7 +58,8 @@ pub fn prepare(
     ambient: &Ambient<'_>,
 ) -> Result<Prepared<NewDeployment>, Refusal> {
     check_phase(state)?;
-    let checked = manifest::check(raw, limits, environment).map_err(|error| refuse_manifest(&error))?;
+    let checked = manifest::check(raw, limits, environment)
+        .map_err(|error| refuse_manifest("checking manifest", &error))?;
     let manifest = checked.manifest;
     let signature = authority::sign_manifest(&state.authority, &manifest.raw, ambient)?;
 
@@ -146,20 +147,20 @@ pub fn check_phase(state: &State) -> Result<(), Refusal> {
     }
 }
 
-fn refuse_manifest(error: &ManifestError) -> Refusal {
-    match error {
-        ManifestError::TooLarge { .. } => {
-            Refusal::new(RefusalKind::TooLarge, format!("checking manifest: {error}"))
-        }
-        ManifestError::Syntax { .. } => {
-            Refusal::new(RefusalKind::Invalid, format!("checking manifest: {error}"))
-        }
-        // Begins so itself.
-        ManifestError::Problems { .. } => Refusal::new(RefusalKind::Invalid, error.to_string()),
-    }
+/// The refusal of a document, after what was being done with it.
+pub(super) fn refuse_manifest(doing: &str, error: &ManifestError) -> Refusal {
+    let kind = match error {
+        ManifestError::TooLarge { .. } => RefusalKind::TooLarge,
+        ManifestError::Syntax { .. } | ManifestError::Problems { .. } => RefusalKind::Invalid,
+    };
+    let text = error.to_string();
+    // A list of problems says by itself that a manifest was checked.
+    let text = text.strip_prefix("checking manifest: ").unwrap_or(&text);
+    Refusal::new(kind, format!("{doing}: {text}"))
 }
 
-fn consequences(manifest: &Manifest, recovery: &RecoveryPlan) -> Vec<String> {
+/// What follows from a manifest that its author may not expect.
+pub(super) fn consequences(manifest: &Manifest, recovery: &RecoveryPlan) -> Vec<String> {
     let mut warnings = Vec::new();
     if recovery.scheme() == RecoveryScheme::None {
         warnings.push(

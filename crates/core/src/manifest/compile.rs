@@ -14,6 +14,7 @@ use super::report::{ManifestError, Report, Warning};
 use super::section::Section;
 use super::{Checked, Limits};
 use super::{config, infrastructures, marbles, packages, recovery_keys, roles, secrets, tls, users};
+use crate::access::UserIndex;
 
 /// The sections of a manifest.
 pub(super) const SECTIONS: &[&str] = &[
@@ -117,6 +118,7 @@ fn compile_sections(
         .into_iter()
         .collect();
     let users: BTreeMap<_, _> = users::read(&user_section, &role_section).into_iter().collect();
+    let user_index = UserIndex::of(&users);
     let may_update = |role| matches!(roles.get(role), Some(Role::Manifest { update: true }));
     let updaters = users
         .values()
@@ -159,6 +161,7 @@ fn compile_sections(
         marbles,
         secrets: specs,
         users,
+        user_index,
         roles,
         recovery_keys,
         tls: tags,

@@ -37,6 +37,7 @@ pub use compile::{check, reopen};
 pub use hsm::HsmEnvironment;
 pub use model::*;
 pub use package_update::package_update;
+pub(crate) use public_key::certificate_public_key;
 pub use report::{Limit, ManifestError, Problem, Warning, WarningKind};
 
 /// How large a manifest may be. What exceeds a limit is refused by the limit's name, never a crash.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::access::UserIndex;
 use crate::secret::spec::SecretSpec;
 use crate::template::{References, Template};
 
@@ -26,6 +27,8 @@ pub struct Manifest {
     pub secrets: BTreeMap<Name, SecretSpec>,
     /// `Users`
     pub users: BTreeMap<Name, User>,
+    /// The users again, by certificate.
+    pub user_index: UserIndex,
     /// `Roles`
     pub roles: BTreeMap<Name, Role>,
     /// `RecoveryKeys`
@@ -216,4 +219,15 @@ pub enum FeatureGate {
     MonotonicCounter,
     /// `AzureHSMSealing`
     AzureHsmSealing,
+}
+
+impl FeatureGate {
+    /// The name as the manifest writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SignQuoteEndpoint => "SignQuoteEndpoint",
+            Self::MonotonicCounter => "MonotonicCounter",
+            Self::AzureHsmSealing => "AzureHSMSealing",
+        }
+    }
 }

@@ -27,6 +27,11 @@ pub(super) fn check_certificate(der: &[u8]) -> Result<(), String> {
     check_user_key(key)
 }
 
+/// The `SubjectPublicKeyInfo` of an X.509 certificate, version 1 or 3, of whatever algorithm; `None` if it is none.
+pub(crate) fn certificate_public_key(der: &[u8]) -> Option<&[u8]> {
+    subject_public_key(der).ok()
+}
+
 enum CertificateFault {
     Structure(#[expect(dead_code, reason = "carried so that `?` works, the text helps nobody")] der::Error),
     Version,

@@ -9,6 +9,8 @@ use aws_lc_rs::signature::{
     EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _,
 };
 
+use der::Decode as _;
+
 use super::key_parser;
 use crate::ambient::CryptoFault;
 use crate::secret::value::SecretBytes;
@@ -135,6 +137,25 @@ impl PrivateKey {
     /// PKIX `SubjectPublicKeyInfo` DER of the public half.
     pub fn public(&self) -> &Arc<[u8]> {
         &self.0.public
+    }
+
+    /// Whether this PKIX public key is the public half: the same key, parameters of the algorithm not looked at
+    /// (RSA keys are written with and without NULL) and points of curves compressed or not.
+    pub fn matches(&self, public_key_pkix: &[u8]) -> bool {
+        let read = |pkix| {
+            let info = spki::SubjectPublicKeyInfoRef::from_der(pkix).ok()?;
+            Some((info.algorithm.oid, info.subject_public_key.as_bytes()?))
+        };
+        let (Some((own_algorithm, own)), Some((algorithm, bits))) =
+            (read(self.public()), read(public_key_pkix))
+        else {
+            return false;
+        };
+        let same_point = match self.kind() {
+            KeyKind::P224 | KeyKind::P256 | KeyKind::P384 | KeyKind::P521 => key_parser::belongs(bits, self),
+            KeyKind::Ed25519 | KeyKind::Rsa(_) => false,
+        };
+        own_algorithm == algorithm && (own == bits || same_point)
     }
 
     /// The provider's form of the key, parsed once and shared by all clones.

@@ -235,7 +235,7 @@ fn bare_sec1(scalar: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 /// Whether a public point (compressed or not) is that of the key.
-fn belongs(point: &[u8], key: &PrivateKey) -> bool {
+pub(super) fn belongs(point: &[u8], key: &PrivateKey) -> bool {
     let Ok(info) = spki::SubjectPublicKeyInfoRef::from_der(key.public()) else {
         return false;
     };

@@ -7,6 +7,15 @@
 //! | 2 | `DataKeyDrawn` | never in a frame: it is what the header of a new file says |
 //! | 3 | `SecretsGenerated` | 1 `[[name, value], …]` |
 //! | 4 | `ActivationCounted` | 1 marble type, 2 count |
+//! | 5 | `SecretsWritten` | 1 at, 2 user, 3 `[[name, value or null], …]` |
+//! | 6 | `PackagesRaised` | 1 at, 2 user, 3 `[[package, version], …]` |
+//! | 7 | `IntermediateRenewed` | 1 intermediate, 2 Marble root (DER), 3 their key (PKCS#8) |
+//! | 8 | `UpdateProposed` | 1 at, 2 user, 3 whether it counts as acknowledgement, 4 raw manifest, 5 missing acknowledgements, 6 `[missing user, …]` |
+//! | 9 | `UpdateAcknowledged` | 1 at, 2 user, 3 missing acknowledgements, 4 `[missing user, …]` |
+//! | 10 | `UpdateCancelled` | 1 at, 2 user |
+//! | 11 | `UpdateDropped` | 1 at |
+//! | 12 | `UpdateApplied` | 1 at, 2 raw manifest, 3 signature, 4 root secret or null, 5 `[dropped secret, …]`, 6 `[[name, [1, value] or [2, root secret]], …]` |
+//! | 13 | `CounterRaised` | 1 marble type, 2 UUID (16 bytes), 3 name, 4 value |
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -15,6 +24,7 @@ use minicbor::decode::Decoder;
 use minicbor::encode::{Encoder, Write};
 
 use super::cbor::{Encode, Encoded, Fault, read_end, read_list, read_map, read_tuple, required};
+use super::update_codec::{decode_update, encode_update};
 use super::value_codec::{bytes, decode_named, decode_value, encode_named, encode_value};
 use super::{FrameSealer, SealedError};
 use crate::ambient::{Dice, Timestamp};
@@ -75,6 +85,7 @@ fn encode_change<W: Write>(to: &mut Encoder<W>, change: &Change) -> Encoded<W> {
             to.u8(1)?.str(marble_type)?;
             to.u8(2)?.u64(*count)?.ok()
         }
+        later => encode_update(to, later),
     }
 }
 
@@ -87,12 +98,7 @@ pub(super) fn decode_group(payload: &[u8], mut apply: impl FnMut(Change)) -> Res
             1 => decode_manifest_set(from)?,
             3 => decode_secrets_generated(from)?,
             4 => decode_activation_counted(from)?,
-            found => {
-                return Err(Fault::Newer {
-                    what: "kind of change",
-                    found,
-                });
-            }
+            kind => decode_update(kind, from)?,
         });
         Ok(())
     })?;
@@ -265,7 +271,7 @@ mod tests {
     #[test]
     fn newer_changes_fields_and_values_say_so() {
         for (bytes, what, found) in [
-            ("81820da0", "kind of change", 13),
+            ("81821863a0", "kind of change", 99),
             ("818202a0", "kind of change", 2),
             ("818204a301616d0201030a", "field of ActivationCounted", 3),
             ("818203a10900", "field of SecretsGenerated", 9),
@@ -314,7 +320,11 @@ mod tests {
             key,
             recovery: RecoveryPlan::none(),
         };
-        for group in [&[][..], &[drawn.clone()], &[counted.clone(), drawn]] {
+        for group in [
+            &[][..],
+            std::slice::from_ref(&drawn),
+            &[counted.clone(), drawn.clone()],
+        ] {
             assert_eq!(
                 sealer.changes(group, &dice).err(),
                 Some(SealedError::NeedsNewFile)

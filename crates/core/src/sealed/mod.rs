@@ -7,6 +7,7 @@
 mod cbor;
 mod change_codec;
 mod checkpoint;
+mod deployment_codec;
 mod envelope;
 mod fields;
 mod frame;
@@ -14,6 +15,7 @@ mod header;
 mod key;
 mod reader;
 mod state_codec;
+mod update_codec;
 mod value_codec;
 mod wrap;
 

@@ -9,25 +9,22 @@
 //! | 5, 6 | root certificate (DER) and its key (PKCS#8) |
 //! | 7, 8, 9 | intermediate certificate, Marble root, and their key |
 //! | 10 | root secret |
-//! | 11 | the deployment: `{1 raw manifest, 2 signature, 3 manifest generation, 4 secrets [[name, [version, value]], …], 5 previous [[name, [1, value] or [2, root secret]], …], 6 activations [[marble type, count], …], 7 update log [line, …]}` |
+//! | 11 | the deployment, see [`super::deployment_codec`] |
 
 use std::sync::Arc;
 
-use imbl::{OrdMap, Vector};
 use minicbor::decode::Decoder;
 use minicbor::encode::{Encoder, Write};
 
 use super::cbor::{Encode, Encoded, Fault, read_end, read_list, read_map, read_tuple, required};
-use super::change_codec::compile;
+use super::deployment_codec::{decode_deployment, encode_deployment};
 use super::header::{scheme_code, scheme_of};
-use super::value_codec::{bytes, decode_named, decode_value, encode_named, encode_value, secret};
+use super::value_codec::{self, bytes, private_key};
 use super::{DataKey, Header};
 use crate::pki::CryptoSuite;
 use crate::pki::authority::Authority;
-use crate::pki::key::PrivateKey;
 use crate::recovery::RecoveryPlan;
-use crate::secret::value::SecretBytes;
-use crate::state::{Deployment, PreviousSecret, Sealing, State, StoredSecret};
+use crate::state::{Deployment, Sealing, State};
 
 /// A state that can be sealed.
 pub(super) struct Checkpoint<'s> {
@@ -69,32 +66,6 @@ impl Encode for Checkpoint<'_> {
     }
 }
 
-fn encode_deployment<W: Write>(to: &mut Encoder<W>, deployment: &Deployment) -> Encoded<W> {
-    to.map(7)?;
-    to.u8(1)?.bytes(&deployment.manifest.raw)?;
-    to.u8(2)?.bytes(&deployment.signature)?;
-    to.u8(3)?.u64(deployment.manifest_generation)?;
-    to.u8(4)?;
-    encode_named(to, deployment.secrets.iter(), |to, stored| {
-        to.array(2)?.u64(stored.version)?;
-        encode_value(to, &stored.value)
-    })?;
-    to.u8(5)?;
-    encode_named(to, deployment.previous.iter(), |to, previous| match previous {
-        PreviousSecret::Value(value) => encode_value(to.array(2)?.u8(1)?, value),
-        PreviousSecret::RootSecret(secret) => to.array(2)?.u8(2)?.bytes(secret.expose())?.ok(),
-    })?;
-    to.u8(6)?;
-    encode_named(to, deployment.activations.iter(), |to, count| {
-        to.u64(*count)?.ok()
-    })?;
-    to.u8(7)?.array(deployment.update_log.len() as u64)?;
-    deployment
-        .update_log
-        .iter()
-        .try_for_each(|line| to.str(line)?.ok())
-}
-
 /// Reads what [`Checkpoint`] wrote; `key` is the one it was opened with.
 pub(super) fn decode_checkpoint(payload: &[u8], key: &DataKey) -> Result<State, Fault> {
     let mut from = Decoder::new(payload);
@@ -119,7 +90,7 @@ pub(super) fn decode_checkpoint(payload: &[u8], key: &DataKey) -> Result<State, 
             7 => intermediate = Some(bytes(from)?),
             8 => marble_root = Some(bytes(from)?),
             9 => intermediate_key = Some(private_key(from)?),
-            10 => root_secret = Some(secret(from)?),
+            10 => root_secret = Some(value_codec::root_secret(from)?),
             11 => deployment = Some(decode_deployment(from)?),
             _ => return Ok(false),
         }
@@ -142,10 +113,6 @@ pub(super) fn decode_checkpoint(payload: &[u8], key: &DataKey) -> Result<State, 
     if key.bytes().len() != authority.suite.data_key_length() {
         return Err(Fault::Malformed("the data key does not fit the suite"));
     }
-    let root_secret: SecretBytes = required(root_secret)?;
-    if root_secret.len() != 32 {
-        return Err(Fault::Malformed("the root secret has not 32 bytes"));
-    }
     let deployment = Deployment {
         sealing: Some(sealing),
         ..required(deployment)?
@@ -153,75 +120,10 @@ pub(super) fn decode_checkpoint(payload: &[u8], key: &DataKey) -> Result<State, 
     Ok(State {
         position: required(position)?,
         authority: Arc::new(authority),
-        root_secret,
+        root_secret: required(root_secret)?,
         recovering: false,
         deployment: Some(deployment),
     })
-}
-
-fn decode_deployment(from: &mut Decoder<'_>) -> Result<Deployment, Fault> {
-    let (mut manifest, mut signature, mut manifest_generation) = (None, None, None);
-    let (mut secrets, mut previous) = (OrdMap::new(), OrdMap::new());
-    let (mut activations, mut update_log) = (OrdMap::new(), Vector::new());
-    read_map(from, "field of the deployment", |field, from| {
-        match field {
-            1 => manifest = Some(compile(bytes(from)?)?),
-            2 => signature = Some(bytes(from)?),
-            3 => manifest_generation = Some(from.u64()?),
-            4 => decode_named(from, stored_secret, |name, stored| {
-                secrets.insert(name, stored);
-            })?,
-            5 => decode_named(from, previous_secret, |name, secret| {
-                previous.insert(name, secret);
-            })?,
-            6 => decode_named(
-                from,
-                |from| Ok(from.u64()?),
-                |name, count| {
-                    activations.insert(name, count);
-                },
-            )?,
-            7 => {
-                read_list(from, |from| {
-                    update_log.push_back(Arc::from(from.str()?));
-                    Ok(())
-                })?;
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    })?;
-    Ok(Deployment {
-        manifest: required(manifest)?,
-        signature: required(signature)?,
-        manifest_generation: required(manifest_generation)?,
-        sealing: None,
-        secrets,
-        previous,
-        activations,
-        update_log,
-    })
-}
-
-fn stored_secret(from: &mut Decoder<'_>) -> Result<StoredSecret, Fault> {
-    read_tuple(from, 2)?;
-    let version = from.u64()?;
-    Ok(StoredSecret {
-        value: Arc::new(decode_value(from)?),
-        version,
-    })
-}
-
-fn previous_secret(from: &mut Decoder<'_>) -> Result<PreviousSecret, Fault> {
-    read_tuple(from, 2)?;
-    match from.u64()? {
-        1 => Ok(PreviousSecret::Value(Arc::new(decode_value(from)?))),
-        2 => Ok(PreviousSecret::RootSecret(secret(from)?)),
-        found => Err(Fault::Newer {
-            what: "kind of previous secret",
-            found,
-        }),
-    }
 }
 
 fn decode_recovery(from: &mut Decoder<'_>) -> Result<RecoveryPlan, Fault> {
@@ -243,19 +145,6 @@ fn decode_recovery(from: &mut Decoder<'_>) -> Result<RecoveryPlan, Fault> {
     })?;
     RecoveryPlan::from_parts(scheme, threshold, hashes)
         .ok_or(Fault::Malformed("the recovery scheme does not fit its shares"))
-}
-
-/// A key of the authority, with exactly the bytes it had: parsing alone may write them in another form.
-fn private_key(from: &mut Decoder<'_>) -> Result<PrivateKey, Fault> {
-    let der = from.bytes()?;
-    let parsed =
-        PrivateKey::from_pkcs8(der).map_err(|_| Fault::Malformed("a key of the authority is not one"))?;
-    let public = Arc::clone(parsed.public());
-    Ok(PrivateKey::from_parts(
-        parsed.kind(),
-        SecretBytes::copy_from(der),
-        public,
-    ))
 }
 
 /// The header is authenticated by its frames, for whoever has the data key; that its maker meant the same state

@@ -3,4 +3,5 @@
 pub mod derive;
 pub mod generate;
 pub mod spec;
+pub mod upload;
 pub mod value;

@@ -43,9 +43,14 @@ impl<'a> Renderer<'a> {
             }
             Function::Base64 => base64(bytes),
             Function::Pem => pem(part, bytes),
-            Function::String if bytes.contains(&0) => {
-                Err(format!("{} contains a NUL byte and cannot be a string", object.describe()).into())
-            }
+            Function::String if bytes.contains(&0) => Err(Failure {
+                message: format!("{} contains a NUL byte and cannot be a string", object.describe()),
+                empty_secret: None,
+                nul_secret: match owner {
+                    Owner::Secret(_, name) => name.clone(),
+                    _ => None,
+                },
+            }),
             _ => Ok(Text::copy_from(bytes)),
         }
     }
@@ -90,6 +95,7 @@ impl<'a> Renderer<'a> {
                 Err(Failure {
                     message,
                     empty_secret: user_defined.then(|| name.clone()),
+                    nul_secret: None,
                 })
             }
             (None, owner) => Err(format!("{} has no value", owner.describe()).into()),

@@ -74,6 +74,8 @@ pub struct TemplateError {
     pub message: String,
     /// Set when rendering failed because this user-defined secret has no value yet.
     pub empty_secret: Option<Name>,
+    /// Set when rendering failed because the value of this secret holds a NUL byte where none can be.
+    pub nul_secret: Option<Name>,
 }
 
 /// The result of compiling.
@@ -127,6 +129,7 @@ impl TemplateError {
             line,
             message: message.into(),
             empty_secret: None,
+            nul_secret: None,
         }
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn render(
             line,
             message: failure.message,
             empty_secret: failure.empty_secret,
+            nul_secret: failure.nul_secret,
         }),
     }
 }
@@ -46,6 +47,7 @@ pub(super) fn render(
 pub(super) struct Failure {
     pub(super) message: String,
     pub(super) empty_secret: Option<crate::manifest::Name>,
+    pub(super) nul_secret: Option<crate::manifest::Name>,
 }
 
 impl From<String> for Failure {
@@ -53,6 +55,7 @@ impl From<String> for Failure {
         Self {
             message,
             empty_secret: None,
+            nul_secret: None,
         }
     }
 }
