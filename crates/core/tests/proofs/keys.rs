@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_lc_rs::hmac;
 use marblerun_core::pki::CryptoSuite;
 use marblerun_core::pki::authority::Authority;
+use marblerun_core::sealed::{StateId, open_state, seal_state};
 use marblerun_core::secret::value::SecretBytes;
 use marblerun_core::state::State;
 use marblerun_core::testing::TestDice;
@@ -159,9 +160,12 @@ proptest! {
         let own = authority(plan.suite, &dice);
         let secret = SecretBytes::copy_from(&root_secret);
         let (state, changes, _) = deploy(own.clone(), secret.clone(), &plan.manifest(), &dice);
-        // The same deployment after a restart, and one that has nothing but the root secret in common with it.
+        // The same deployment from its changes and from its file, and one that has nothing but the root secret in
+        // common with it.
         let mut restarted = State::begin(own, secret, false);
         apply(&mut restarted, &changes);
+        let (file, _) = seal_state(&state, StateId::generate(&dice), &dice).unwrap();
+        let opened = open_state(&file, &state.sealing().unwrap().key).unwrap().state;
         let stranger = deployed(&plan, authority(plan.suite, &dice), root_secret, 99);
 
         for (marble_type, _) in &plan.marbles {
@@ -169,6 +173,7 @@ proptest! {
                 let first = given(&state, marble_type, *uuid, 2);
                 prop_assert_eq!(&first, &given(&state, marble_type, *uuid, 3));
                 prop_assert_eq!(&first, &given(&restarted, marble_type, *uuid, 4));
+                prop_assert_eq!(&first, &given(&opened, marble_type, *uuid, 4));
                 for (variable, there) in given(&stranger, marble_type, *uuid, 5) {
                     let (_, name) = variable.split_once(' ').unwrap_or_default();
                     if !plan.is_shared(name) {

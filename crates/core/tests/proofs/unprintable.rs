@@ -106,7 +106,9 @@ fn secrets_cannot_be_printed() {
     use marblerun_core::pki::authority::Authority;
     use marblerun_core::pki::key::{PrivateKey, Signer};
     use marblerun_core::pki::marble::MarbleIdentity;
-    use marblerun_core::sealed::{CheckpointSealer, DataKey, FrameSealer, ReadToEnd, Reader, Record};
+    use marblerun_core::sealed::{
+        CheckpointSealer, DataKey, FrameSealer, OpenedState, ReadToEnd, Reader, Record,
+    };
     use marblerun_core::secret::value::{CertificateValue, SecretBytes, SecretValue};
     use marblerun_core::state::{Sealing, State};
     use marblerun_core::template::Data;
@@ -136,6 +138,7 @@ fn secrets_cannot_be_printed() {
         FrameSealer,
         Reader<'static>,
         ReadToEnd,
+        OpenedState,
         Record<'static>,
     );
     // Nor in a list, behind a pointer, or as part of a result.
