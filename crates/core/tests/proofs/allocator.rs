@@ -3,6 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -55,8 +56,9 @@ pub fn count_allocations<T>(work: impl FnOnce() -> T) -> (T, u64) {
 /// What must not be in freed memory: for each secret the bytes themselves, their hex and their base64.
 #[derive(Default)]
 pub struct Canaries {
-    patterns: Vec<(Box<[u8]>, String)>,
-    /// Which pairs of bytes a pattern begins with, one bit each.
+    /// Patterns and what they are of, by the pair of bytes they begin with.
+    patterns: HashMap<usize, Vec<(Box<[u8]>, String)>>,
+    /// The pairs of bytes that there are, one bit each.
     beginnings: Vec<u64>,
     reports: Mutex<Vec<String>>,
 }
@@ -92,20 +94,18 @@ impl Canaries {
         self.beginnings.resize(1024, 0);
         let pair = usize::from(bytes[0]) << 8 | usize::from(bytes[1]);
         self.beginnings[pair / 64] |= 1 << (pair % 64);
-        self.patterns.push((bytes.into(), label));
+        self.patterns.entry(pair).or_default().push((bytes.into(), label));
     }
 
     /// The first pattern in `bytes`.
     fn find(&self, bytes: &[u8]) -> Option<&str> {
-        (0..bytes.len().saturating_sub(1)).find_map(|at| {
-            let pair = usize::from(bytes[at]) << 8 | usize::from(bytes[at + 1]);
+        bytes.windows(2).enumerate().find_map(|(at, pair)| {
+            let pair = usize::from(pair[0]) << 8 | usize::from(pair[1]);
             if self.beginnings[pair / 64] >> (pair % 64) & 1 == 0 {
                 return None;
             }
-            let found = self
-                .patterns
-                .iter()
-                .find(|(pattern, _)| bytes[at..].starts_with(pattern));
+            let mut patterns = self.patterns.get(&pair)?.iter();
+            let found = patterns.find(|(pattern, _)| bytes[at..].starts_with(pattern));
             found.map(|(_, label)| label.as_str())
         })
     }
@@ -113,7 +113,8 @@ impl Canaries {
     /// All labels of patterns in `bytes`.
     pub fn all_in(&self, bytes: &[u8]) -> Vec<&str> {
         let is_in = |pattern: &[u8]| bytes.windows(pattern.len()).any(|window| window == pattern);
-        let found = self.patterns.iter().filter(|(pattern, _)| is_in(pattern));
+        let patterns = self.patterns.values().flatten();
+        let found = patterns.filter(|(pattern, _)| is_in(pattern));
         found.map(|(_, label)| label.as_str()).collect()
     }
 

@@ -453,6 +453,51 @@ fn with_p384_and_two_of_three_shares_needed() {
     nothing_is_freed_unwiped(CryptoSuite::P384Aes256, 3, 2);
 }
 
+/// A checkpoint in parts is put together in one buffer.
+#[test]
+fn with_a_state_of_several_parts() {
+    let dice = TestDice::new(5);
+    let values: Vec<(Arc<str>, Vec<u8>)> = (0..160)
+        .map(|number| {
+            let mut value = vec![0; 8160];
+            dice.fill(&mut value);
+            (format!("secret{number}").into(), value)
+        })
+        .collect();
+    let manifest = json!({
+        "Packages": {"p": {"Debug": true}},
+        "Marbles": {"m": {"Package": "p"}},
+        "Secrets": values
+            .iter()
+            .map(|(name, _)| (name.to_string(), json!({"Type": "plain", "UserDefined": true})))
+            .collect::<serde_json::Map<_, _>>(),
+    });
+    let mut canaries = Canaries::default();
+    for (name, value) in &values {
+        canaries.add(name, value);
+    }
+    let own = authority(CryptoSuite::P256Aes128, &dice);
+    let ((), reports) = canaries.watch(|| {
+        let (mut state, _, _) = deploy(own, SecretBytes::copy_from(&[6; 32]), &manifest, &dice);
+        let plain = |value: &[u8]| Arc::new(SecretValue::Plain(SecretBytes::copy_from(value)));
+        let uploaded = Change::SecretsGenerated {
+            values: values
+                .iter()
+                .map(|(name, value)| (Arc::clone(name), plain(value)))
+                .collect(),
+        };
+        state.apply(&uploaded);
+        let key = state.sealing().unwrap().key.clone();
+        let (mut file, mut sealer) = seal_state(&state, StateId::generate(&dice), &dice).unwrap();
+        file.extend_from_slice(&sealer.changes(&[uploaded], &dice).unwrap());
+        assert!(file.len() > 2 << 20);
+        drop(state);
+        let opened = open_state(&file, &key).unwrap();
+        assert_eq!(opened.state.secret_version("secret159"), opened.state.position());
+    });
+    assert_eq!(reports, [""; 0]);
+}
+
 #[test]
 fn keys_in_other_forms_and_keys_that_are_refused() {
     let keys = ready_keys();
