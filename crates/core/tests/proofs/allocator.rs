@@ -53,11 +53,14 @@ pub fn count_allocations<T>(work: impl FnOnce() -> T) -> (T, u64) {
     (result, ALLOCATIONS.get() - before)
 }
 
+/// Bytes, and what they are of.
+type Pattern = (Box<[u8]>, String);
+
 /// What must not be in freed memory: for each secret the bytes themselves, their hex and their base64.
 #[derive(Default)]
 pub struct Canaries {
-    /// Patterns and what they are of, by the pair of bytes they begin with.
-    patterns: HashMap<usize, Vec<(Box<[u8]>, String)>>,
+    /// By the pair of bytes they begin with.
+    patterns: HashMap<usize, Vec<Pattern>>,
     /// The pairs of bytes that there are, one bit each.
     beginnings: Vec<u64>,
     reports: Mutex<Vec<String>>,
