@@ -1,7 +1,11 @@
 //! The endpoints of the client API, version 2.
 
+use std::fmt::Write as _;
+
 use aws_lc_rs::digest::{SHA256, digest};
-use marblerun_wire::rest::{Base64Bytes, encode_nonce, path, v2};
+use bytes::Bytes;
+use http::Method;
+use marblerun_wire::rest::{Base64Bytes, Named, encode_nonce, path, v2};
 
 use crate::attested::{Attested, Trust};
 use crate::certificate::CertificateChain;
@@ -79,13 +83,7 @@ impl Attested {
     /// # Errors
     /// See [`RequestError`].
     pub async fn set_manifest(&self, manifest: &[u8]) -> Result<v2::ManifestSet, RequestError> {
-        self.post(
-            path::V2_MANIFEST,
-            &v2::SendManifest {
-                manifest: Base64Bytes(manifest.to_vec()),
-            },
-        )
-        .await
+        self.post(path::V2_MANIFEST, &carrying(manifest)).await
     }
 
     /// The update log: one JSON text for each entry.
@@ -94,5 +92,91 @@ impl Attested {
     /// See [`RequestError`].
     pub async fn update_log(&self) -> Result<Vec<String>, RequestError> {
         Ok(self.get::<v2::UpdateLog>(path::V2_UPDATE).await?.update_log)
+    }
+
+    /// Proposes an update of the manifest: one that raises security versions of packages is applied at once; any
+    /// other one as soon as all users needed have acknowledged it, of which the proposal is the first. When the
+    /// update was applied and made new recovery secrets, the reply is the only place they are in.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; refused without the identity of a user who may, and while another update is pending.
+    pub async fn propose_update(&self, manifest: &[u8]) -> Result<v2::UpdateReceived, RequestError> {
+        self.post(path::V2_UPDATE, &carrying(manifest)).await
+    }
+
+    /// Acknowledges the pending update, whose manifest must be byte for byte this one. For recovery secrets as
+    /// [`Attested::propose_update`].
+    ///
+    /// # Errors
+    /// See [`RequestError`]; refused without the identity of a user who may, and when no such update is pending.
+    pub async fn acknowledge_update(&self, manifest: &[u8]) -> Result<v2::Acknowledged, RequestError> {
+        self.post(path::V2_UPDATE_MANIFEST, &carrying(manifest)).await
+    }
+
+    /// Drops the pending update.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; refused without the identity of a user who may, and, with HTTP 404, when none is
+    /// pending.
+    pub async fn cancel_update(&self) -> Result<v2::Cancelled, RequestError> {
+        self.request(Method::POST, path::V2_UPDATE_CANCEL, Bytes::new())
+            .await
+    }
+
+    /// The pending update.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; refused with HTTP 404 when none is pending.
+    pub async fn pending_update(&self) -> Result<v2::PendingUpdate, RequestError> {
+        self.get(path::V2_UPDATE_MANIFEST).await
+    }
+
+    /// The secrets of these names; each of them is in the result.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; refused without the identity of a user who may read all of them, and for no or an
+    /// empty name.
+    pub async fn read_secrets(&self, names: &[impl AsRef<str>]) -> Result<Named<v2::Secret>, RequestError> {
+        let mut query = path::V2_SECRETS.to_owned();
+        for (position, name) in names.iter().enumerate() {
+            query.push_str(if position == 0 { "?s=" } else { "&s=" });
+            push_escaped(&mut query, name.as_ref());
+        }
+        let secrets = self.get::<v2::Secrets>(&query).await?.secrets;
+        match names.iter().find(|name| !secrets.0.contains_key(name.as_ref())) {
+            None => Ok(secrets),
+            Some(missing) => Err(RequestError::NotAnAnswer {
+                request: format!("GET {}", path::V2_SECRETS),
+                status: 200,
+                reason: format!("it lacks the secret {:?}", missing.as_ref()),
+            }),
+        }
+    }
+
+    /// Uploads values of user-defined secrets: all of them, or, when it is refused, none.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; refused without the identity of a user who may write all of them.
+    pub async fn write_secrets(&self, secrets: &v2::UploadSecrets) -> Result<(), RequestError> {
+        self.post(path::V2_SECRETS, secrets).await
+    }
+}
+
+fn carrying(manifest: &[u8]) -> v2::SendManifest {
+    v2::SendManifest {
+        manifest: Base64Bytes(manifest.to_vec()),
+    }
+}
+
+/// Percent-encodes all but the characters that mean themselves everywhere (RFC 3986, section 2.3).
+fn push_escaped(query: &mut String, value: &str) {
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                query.push(char::from(byte));
+            }
+            // Writing to a string does not fail.
+            other => drop(write!(query, "%{other:02X}")),
+        }
     }
 }

@@ -194,7 +194,8 @@ impl Attested {
         self.request(Method::GET, path_and_query, Bytes::new()).await
     }
 
-    /// `POST`, as [`Attested::get`]. The body is wiped after it was sent.
+    /// `POST`, as [`Attested::get`]. The body is wiped after it was sent. Where the answer holds no data, `T` is
+    /// `()`.
     ///
     /// # Errors
     /// See [`RequestError`].
@@ -211,7 +212,8 @@ impl Attested {
             .await
     }
 
-    async fn request<T: DeserializeOwned>(
+    /// A request with a body of its own making, which may be empty.
+    pub(crate) async fn request<T: DeserializeOwned>(
         &self,
         method: Method,
         path_and_query: &str,

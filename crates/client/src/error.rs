@@ -100,7 +100,7 @@ pub enum RequestError {
         message: String,
     },
     /// The Coordinator does not know the request, being older or newer.
-    #[error("the Coordinator does not offer {request} (HTTP 405)")]
+    #[error("the Coordinator does not offer {request} (HTTP 405): its version does not know this endpoint")]
     NotOffered {
         /// Method and path.
         request: String,
