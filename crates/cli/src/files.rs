@@ -1,11 +1,12 @@
 //! Files that the commands read and write.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use zeroize::Zeroizing;
 
 /// Reads a file of at most `limit` bytes.
 pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>> {
@@ -18,6 +19,32 @@ pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>> {
         bail!("{} is longer than {limit} bytes", path.display());
     }
     Ok(content)
+}
+
+/// Reads a file that holds a secret, as [`read`] does, into a buffer that leaves no copies behind.
+pub fn read_secret(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+    let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut content = Zeroizing::new(Vec::new());
+    let mut chunk = Zeroizing::new([0; 16 << 10]);
+    loop {
+        let length = match file.read(&mut *chunk) {
+            Ok(0) => return Ok(content),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        let needed = content.len().saturating_add(length);
+        if needed > limit {
+            bail!("{} is longer than {limit} bytes", path.display());
+        }
+        if needed > content.capacity() {
+            // Grown by hand: what a vector leaves behind when it moves is not wiped.
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.saturating_mul(2)));
+            larger.extend_from_slice(&content);
+            content = larger;
+        }
+        content.extend_from_slice(chunk.get(..length).unwrap_or_default());
+    }
 }
 
 /// Makes sure that a file can be written, before something is done whose result belongs there. What the file
@@ -78,4 +105,24 @@ fn open(path: &Path) -> Result<File> {
         .mode(0o600)
         .open(path)
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secret_files_are_read_whole_and_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        let content: Vec<u8> = (0..100_000_u32).map(|number| (number % 251) as u8).collect();
+        fs::write(&path, &content).unwrap();
+        assert_eq!(*read_secret(&path, content.len()).unwrap(), content);
+        let error = read_secret(&path, content.len() - 1).unwrap_err().to_string();
+        assert!(error.ends_with("is longer than 99999 bytes"), "{error}");
+        let error = read_secret(directory.path(), 10).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read "), "{error}");
+        let error = read_secret(&path.join("x"), 10).unwrap_err().to_string();
+        assert!(error.starts_with("cannot open "), "{error}");
+    }
 }

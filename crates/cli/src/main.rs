@@ -5,7 +5,10 @@ mod files;
 mod flags;
 mod manifest_file;
 mod output;
+mod recovery_data;
+mod secret_file;
 mod session;
+mod user;
 mod yaml;
 
 use std::process::ExitCode;
@@ -17,7 +20,7 @@ use crate::command::Command;
 use crate::flags::GlobalFlags;
 use crate::output::{Output, error_line};
 
-/// Manage a MarbleRun Coordinator: verify it, set manifests, read its log.
+/// Manage a MarbleRun Coordinator: verify it, set and update manifests, read and write secrets.
 #[derive(Parser)]
 #[command(
     name = "marblerun",

@@ -1,11 +1,14 @@
 //! What is printed where: results and notices on standard output, errors and warnings on standard error.
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, Result};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::flags::Format;
 
@@ -32,6 +35,21 @@ impl Output {
     /// Prints a result that has one form only.
     pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
         print(bytes)
+    }
+
+    /// Whether `--format` asks for JSON.
+    pub fn is_json(&self) -> bool {
+        self.format == Some(Format::Json)
+    }
+
+    /// Prints a result that holds secrets, past all buffers that are not wiped.
+    pub fn secret(&self, bytes: &Zeroizing<Vec<u8>>) -> Result<()> {
+        io::stdout()
+            .as_fd()
+            .try_clone_to_owned()
+            .map(File::from)
+            .and_then(|mut stdout| stdout.write_all(bytes))
+            .context("cannot write to standard output")
     }
 
     /// Prints what happened, beside the result.

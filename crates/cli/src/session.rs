@@ -4,10 +4,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use marblerun_client::rest::v2;
+use marblerun_client::rest::{text, v2};
 use marblerun_client::{
-    Address, Attested, CertificateChain, ConnectError, Connector, EvidencePolicy, ExpectedEnclave, Pin,
-    RequestError, Trust,
+    Address, Attested, CertificateChain, ClientIdentity, ConnectError, Connector, EvidencePolicy,
+    ExpectedEnclave, Pin, RequestError, Trust,
 };
 
 use crate::files;
@@ -28,7 +28,15 @@ pub struct Session {
 impl Session {
     /// Connects to the Coordinator whose certificate is pinned; with `--insecure` to whoever answers.
     pub async fn pinned(flags: &GlobalFlags, address: &str) -> Result<Self> {
-        let connector = connector(address)?;
+        Self::known(flags, address, connector(address)?).await
+    }
+
+    /// As [`Session::pinned`], presenting a user's certificate.
+    pub async fn pinned_as(flags: &GlobalFlags, address: &str, user: ClientIdentity) -> Result<Self> {
+        Self::known(flags, address, connector(address)?.with_identity(user)).await
+    }
+
+    async fn known(flags: &GlobalFlags, address: &str, connector: Connector) -> Result<Self> {
         let coordinator = if flags.insecure {
             unverified(&connector, address).await?
         } else {
@@ -153,6 +161,21 @@ pub fn advise_manifest(error: RequestError) -> anyhow::Error {
     match error {
         RequestError::Refused { ref message, .. } if message.contains("not set") => {
             anyhow!("{error}; set a manifest with `marblerun manifest set`")
+        }
+        other => other.into(),
+    }
+}
+
+/// Adds what to do next to the refusals that users meet.
+pub fn advise_user(error: RequestError) -> anyhow::Error {
+    match error {
+        RequestError::Refused { ref message, .. } if message.starts_with(text::UNAUTHORIZED_USER) => {
+            anyhow!(
+                "{error}; --cert must be, byte for byte, a certificate of a user in the manifest in force"
+            )
+        }
+        RequestError::Refused { ref message, .. } if message == text::NO_UPDATE_IN_PROGRESS => {
+            anyhow!("{error}; propose one with `marblerun manifest update apply`")
         }
         other => other.into(),
     }

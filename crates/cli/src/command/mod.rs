@@ -3,6 +3,7 @@
 mod certificate;
 mod completion;
 mod manifest;
+mod secret;
 mod status;
 mod version;
 
@@ -20,9 +21,12 @@ pub enum Command {
     /// Save the Coordinator's certificates
     #[command(subcommand, arg_required_else_help = true)]
     Certificate(certificate::Command),
-    /// Set, read and check manifests
+    /// Set, update, read and check manifests
     #[command(subcommand, arg_required_else_help = true)]
     Manifest(manifest::Command),
+    /// Read and write secrets as a user
+    #[command(subcommand, arg_required_else_help = true)]
+    Secret(secret::Command),
     /// Print the version of this program and of the Coordinator in the cluster
     Version,
     /// Print a script that completes commands and flags in a shell
@@ -35,6 +39,7 @@ pub fn run(command: &Command, flags: &GlobalFlags, output: &Output) -> Result<()
         Command::Status(arguments) => status::run(arguments, flags, output),
         Command::Certificate(command) => certificate::run(command, flags, output),
         Command::Manifest(command) => manifest::run(command, flags, output),
+        Command::Secret(command) => secret::run(command, flags, output),
         Command::Version => version::run(output),
         Command::Completion(arguments) => completion::run(arguments, output),
     }

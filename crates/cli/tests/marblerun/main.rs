@@ -12,3 +12,4 @@ mod online;
 #[path = "../../../client/tests/server/mod.rs"]
 mod server;
 mod support;
+mod users;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::server::{self, Authority, Server, certified, json as reply};
 use crate::support::{Home, Outcome};
 
-const PIN: &str = ".config/marblerun/coordinator-cert.pem";
+pub const PIN: &str = ".config/marblerun/coordinator-cert.pem";
 const LOG: [&str; 3] = [
     r#"{"time":"2026-11-21T08:42:31.650Z","update":"Initial manifest set"}"#,
     r#"{"time":"2026-11-21T08:42:33.817Z","update":"SecurityVersion increased","user":"admin","package":"frontend","new version":5}"#,
@@ -17,10 +17,10 @@ const LOG: [&str; 3] = [
 ];
 
 /// A Coordinator in simulation and the certificates it shows.
-struct Coordinator {
-    server: Server,
-    address: String,
-    chain: String,
+pub struct Coordinator {
+    pub server: Server,
+    pub address: String,
+    pub chain: String,
 }
 
 impl Coordinator {
@@ -54,7 +54,7 @@ impl Coordinator {
     }
 
     /// Runs the program without blocking the Coordinator. `ADDR` stands for the address.
-    async fn run(&self, home: &Home, arguments: &[&str]) -> Outcome {
+    pub async fn run(&self, home: &Home, arguments: &[&str]) -> Outcome {
         let arguments: Vec<&str> = arguments
             .iter()
             .map(|argument| {
@@ -93,7 +93,7 @@ fn recorded(line: &str) -> http::Response<server::Body> {
     )
 }
 
-fn refusal(status: StatusCode, body: &str) -> http::Response<server::Body> {
+pub fn refusal(status: StatusCode, body: &str) -> http::Response<server::Body> {
     let mut refusal = reply(body);
     *refusal.status_mut() = status;
     refusal
@@ -118,17 +118,17 @@ fn signature(manifest: &str) -> String {
     marblerun_client::manifest_fingerprint(manifest.as_bytes())
 }
 
-fn mode(path: &Path) -> u32 {
+pub fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
 #[track_caller]
-fn succeeded(outcome: &Outcome) {
+pub fn succeeded(outcome: &Outcome) {
     assert_eq!(outcome.code, 0, "{}\n{}", outcome.stdout, outcome.stderr);
 }
 
 #[track_caller]
-fn failed(outcome: &Outcome, part: &str) {
+pub fn failed(outcome: &Outcome, part: &str) {
     assert_eq!(outcome.code, 1, "{}", outcome.stdout);
     let error = outcome
         .stderr

@@ -5,6 +5,7 @@ mod get;
 mod log;
 mod set;
 mod signature;
+mod update;
 mod verify;
 
 use anyhow::Result;
@@ -28,6 +29,9 @@ pub enum Command {
     Check(check::Arguments),
     /// Print or save the update log
     Log(log::Arguments),
+    /// Propose, acknowledge, cancel and read updates of the manifest
+    #[command(subcommand, arg_required_else_help = true)]
+    Update(update::Command),
 }
 
 /// Runs a command.
@@ -39,5 +43,6 @@ pub fn run(command: &Command, flags: &GlobalFlags, output: &Output) -> Result<()
         Command::Signature(arguments) => signature::run(arguments, output),
         Command::Check(arguments) => check::run(arguments, output),
         Command::Log(arguments) => log::run(arguments, flags, output),
+        Command::Update(command) => update::run(command, flags, output),
     }
 }
