@@ -17,6 +17,8 @@ mod chain;
 pub mod claims;
 pub mod collateral;
 mod dcap;
+#[cfg(feature = "fakes")]
+pub mod fakes;
 pub mod header;
 pub mod issue;
 mod layout;

@@ -14,6 +14,23 @@ const ARKS: [(SnpProduct, &[u8]); 3] = [
     (SnpProduct::Turin, include_bytes!("roots/ark_turin.der")),
 ];
 
+/// Roots of the software TEE whose keys everybody knows.
+pub(crate) const DEVELOPMENT_INTEL_SGX: &[u8] = include_bytes!("roots/development_intel_sgx.der");
+pub(crate) const DEVELOPMENT_ARKS: [(SnpProduct, &[u8]); 3] = [
+    (
+        SnpProduct::Milan,
+        include_bytes!("roots/development_ark_milan.der"),
+    ),
+    (
+        SnpProduct::Genoa,
+        include_bytes!("roots/development_ark_genoa.der"),
+    ),
+    (
+        SnpProduct::Turin,
+        include_bytes!("roots/development_ark_turin.der"),
+    ),
+];
+
 /// Roots that evidence is verified against. Only [`ProductionRoots`] and [`SimulationRoots`] are some.
 pub trait TrustRoots: sealed::Roots + Send + Sync + 'static {}
 
@@ -55,6 +72,16 @@ pub enum NotSimulationRoots {
 }
 
 impl SimulationRoots {
+    /// The roots of the software TEE whose keys everybody knows.
+    ///
+    /// # Panics
+    /// Never: a test reads each of them.
+    #[expect(clippy::expect_used, reason = "constants, each read by a test")]
+    pub fn development() -> Self {
+        Self::new(DEVELOPMENT_INTEL_SGX, &DEVELOPMENT_ARKS)
+            .expect("roots of the software TEE are certificates")
+    }
+
     /// Certificates of a software TEE, DER: the root of its SGX and TDX evidence, and the roots of its SEV-SNP
     /// evidence by product.
     ///
