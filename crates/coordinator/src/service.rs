@@ -8,17 +8,21 @@ use std::time::SystemTime;
 use marblerun_attestation::Admission;
 use marblerun_core::ambient::{Ambient, Dice, Timestamp};
 use marblerun_core::decision::{Decision, Prepared, Verdict};
-use marblerun_core::flow::{activate, set_manifest};
+use marblerun_core::flow::sign_quote::{self, SignedQuote};
+use marblerun_core::flow::{activate, counter, read_secrets, set_manifest, update_manifest, write_secrets};
 use marblerun_core::manifest::{HsmEnvironment, Limits, Name};
 use marblerun_core::refusal::{Refusal, RefusalKind};
+use marblerun_core::secret::upload::Upload;
 use marblerun_core::state::State;
+use rustls_pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::keeper::Keeper;
 
 /// How often something is prepared again before the caller is told to come back.
 const ATTEMPTS: usize = 3;
-/// Activations being prepared at the same time; more would only compete for the processors.
+/// Activations being prepared at the same time; more would only compete for the processors. As many requests of users
+/// and marbles that take little.
 const PREPARING_AT_ONCE: usize = 64;
 
 /// The Coordinator behind its APIs. Cheap to clone.
@@ -28,9 +32,23 @@ pub struct Service {
     dice: Arc<dyn Dice>,
     limits: Limits,
     hsm_environment: Arc<HsmEnvironment>,
-    /// Manifests come from strangers and cost much: one at a time.
+    /// Manifests cost much, and the first one comes from strangers: one at a time, updates too.
     preparing_manifest: Arc<Semaphore>,
     preparing_marbles: Arc<Semaphore>,
+    preparing_requests: Arc<Semaphore>,
+}
+
+/// The certificate a caller presented in the handshake, if any.
+pub type Leaf = Option<CertificateDer<'static>>;
+
+/// A manifest that a user sends, to propose it or to acknowledge it.
+pub struct SentManifest<B> {
+    /// Who sends it.
+    pub leaf: Leaf,
+    /// The manifest's bytes.
+    pub raw: B,
+    /// Whether the answer has room for recovery secrets.
+    pub may_yield_recovery_secrets: bool,
 }
 
 /// A marble's request as it came in, with what its evidence was found to be.
@@ -57,6 +75,7 @@ impl Service {
             hsm_environment: Arc::new(hsm_environment),
             preparing_manifest: Arc::new(Semaphore::new(1)),
             preparing_marbles: Arc::new(Semaphore::new(PREPARING_AT_ONCE)),
+            preparing_requests: Arc::new(Semaphore::new(PREPARING_AT_ONCE)),
         }
     }
 
@@ -82,23 +101,113 @@ impl Service {
     ) -> Result<set_manifest::ManifestSet, Refusal> {
         // Refused before it waits in line: in any other phase this costs a stranger nothing but the asking.
         set_manifest::check_phase(&self.snapshot())?;
-        let turn = take_turn(&self.preparing_manifest).await?;
-        let (raw, keep) = (Arc::new(raw), Arc::new(keep));
-        for _ in 0..ATTEMPTS {
-            let (raw, keep, turn) = (Arc::clone(&raw), Arc::clone(&keep), Arc::clone(&turn));
-            let (limits, environment) = (self.limits, Arc::clone(&self.hsm_environment));
-            let prepare = move |state: &State, ambient: &Ambient<'_>| {
-                let prepared = set_manifest::prepare(state, (*raw).as_ref(), &limits, &environment, ambient)?;
-                keep(prepared.value.recovery_secrets())?;
-                drop(turn);
-                Ok(prepared)
-            };
-            let prepared = self.prepare(prepare).await?;
-            if let Some(set) = self.decide(prepared, set_manifest::decide).await? {
-                return Ok(set);
-            }
-        }
-        Err(changing())
+        let (limits, environment) = (self.limits, Arc::clone(&self.hsm_environment));
+        let prepare = move |state: &State, ambient: &Ambient<'_>| {
+            let prepared = set_manifest::prepare(state, raw.as_ref(), &limits, &environment, ambient)?;
+            keep(prepared.value.recovery_secrets())?;
+            Ok(prepared)
+        };
+        self.settle(&self.preparing_manifest, prepare, set_manifest::decide)
+            .await
+    }
+
+    /// Proposes an update: of packages alone, which applies at once, or of the manifest.
+    ///
+    /// # Errors
+    /// As [`update_manifest::prepare`] and [`update_manifest::decide`]; `Unavailable` when it cannot be made durable.
+    pub async fn propose_update(
+        &self,
+        sent: SentManifest<impl AsRef<[u8]> + Send + Sync + 'static>,
+    ) -> Result<update_manifest::Outcome, Refusal> {
+        let (limits, environment) = (self.limits, Arc::clone(&self.hsm_environment));
+        let prepare = move |state: &State, ambient: &Ambient<'_>| {
+            update_manifest::prepare(state, &sent.request(&limits, &environment), ambient)
+        };
+        self.settle(&self.preparing_manifest, prepare, update_manifest::decide)
+            .await
+    }
+
+    /// Acknowledges the pending update of the manifest.
+    ///
+    /// # Errors
+    /// As [`update_manifest::prepare_acknowledgement`] and [`update_manifest::decide_acknowledgement`]; `Unavailable`
+    /// when it cannot be made durable.
+    pub async fn acknowledge_update(
+        &self,
+        sent: SentManifest<impl AsRef<[u8]> + Send + Sync + 'static>,
+    ) -> Result<update_manifest::Outcome, Refusal> {
+        let (limits, environment) = (self.limits, Arc::clone(&self.hsm_environment));
+        let prepare = move |state: &State, ambient: &Ambient<'_>| {
+            update_manifest::prepare_acknowledgement(state, &sent.request(&limits, &environment), ambient)
+        };
+        let decide = update_manifest::decide_acknowledgement;
+        self.settle(&self.preparing_manifest, prepare, decide).await
+    }
+
+    /// Cancels the pending update of the manifest.
+    ///
+    /// # Errors
+    /// As [`update_manifest::prepare_cancellation`] and [`update_manifest::decide_cancellation`]; `Unavailable` when it
+    /// cannot be made durable.
+    pub async fn cancel_update(&self, leaf: Leaf) -> Result<(), Refusal> {
+        let prepare = move |state: &State, _: &Ambient<'_>| {
+            update_manifest::prepare_cancellation(state, leaf.as_deref())
+        };
+        let decide = update_manifest::decide_cancellation;
+        self.settle(&self.preparing_requests, prepare, decide).await
+    }
+
+    /// Reads secrets of the published state.
+    ///
+    /// # Errors
+    /// As [`read_secrets::read`].
+    pub fn read_secrets(&self, leaf: &Leaf, names: &[Name]) -> Result<read_secrets::SecretsRead, Refusal> {
+        read_secrets::read(&self.snapshot(), leaf.as_deref(), names)
+    }
+
+    /// Writes user-defined secrets: all of them or none.
+    ///
+    /// # Errors
+    /// As [`write_secrets::prepare`] and [`write_secrets::decide`]; `Unavailable` when they cannot be made durable.
+    pub async fn write_secrets(
+        &self,
+        leaf: Leaf,
+        uploads: BTreeMap<Name, Upload>,
+    ) -> Result<write_secrets::SecretsWritten, Refusal> {
+        let prepare =
+            move |state: &State, _: &Ambient<'_>| write_secrets::prepare(state, leaf.as_deref(), &uploads);
+        self.settle(&self.preparing_requests, prepare, write_secrets::decide)
+            .await
+    }
+
+    /// Raises a counter of a marble.
+    ///
+    /// # Errors
+    /// As [`counter::prepare`] and [`counter::decide`]; `Unavailable` when it cannot be made durable.
+    pub async fn raise_counter(
+        &self,
+        leaf: Leaf,
+        name: String,
+        value: u64,
+    ) -> Result<counter::CounterRaised, Refusal> {
+        let prepare =
+            move |state: &State, _: &Ambient<'_>| counter::prepare(state, leaf.as_deref(), &name, value);
+        self.settle(&self.preparing_requests, prepare, |state, prepared, _| {
+            counter::decide(state, prepared)
+        })
+        .await
+    }
+
+    /// Verifies an SGX quote and signs what came of it. In simulation there is nothing to verify quotes with, so that
+    /// none is verifiable.
+    ///
+    /// # Errors
+    /// As [`sign_quote::examine`]; `Malformed` for a quote that is not verifiable.
+    pub fn sign_quote(&self, quote: Vec<u8>) -> Result<SignedQuote, Refusal> {
+        sign_quote::examine(&self.snapshot(), quote)?;
+        Err(sign_quote::not_verifiable(
+            "this Coordinator runs in simulation, where quotes cannot be verified",
+        ))
     }
 
     /// Activates a marble.
@@ -141,6 +250,29 @@ impl Service {
         Err(changing())
     }
 
+    /// Prepares in a turn of its own and has the keeper decide, again as long as what was prepared has become stale.
+    async fn settle<P: Send + 'static, R: Send + 'static>(
+        &self,
+        turns: &Arc<Semaphore>,
+        prepare: impl Fn(&State, &Ambient<'_>) -> Result<P, Refusal> + Send + Sync + 'static,
+        decide: fn(&State, &P, &Ambient<'_>) -> Result<Verdict<R>, Refusal>,
+    ) -> Result<R, Refusal> {
+        let turn = take_turn(turns).await?;
+        let prepare = Arc::new(prepare);
+        for _ in 0..ATTEMPTS {
+            let (prepare, turn) = (Arc::clone(&prepare), Arc::clone(&turn));
+            let prepared = self.prepare(move |state, ambient| {
+                let prepared = prepare(state, ambient);
+                drop(turn);
+                prepared
+            });
+            if let Some(reply) = self.decide(prepared.await?, decide).await? {
+                return Ok(reply);
+            }
+        }
+        Err(changing())
+    }
+
     /// Prepares against the published state, off the async threads: it may make keys.
     async fn prepare<T: Send + 'static>(
         &self,
@@ -178,6 +310,22 @@ impl Service {
                 )
             })
             .await
+    }
+}
+
+impl<B: AsRef<[u8]>> SentManifest<B> {
+    fn request<'a>(
+        &'a self,
+        limits: &'a Limits,
+        environment: &'a HsmEnvironment,
+    ) -> update_manifest::Request<'a> {
+        update_manifest::Request {
+            leaf: self.leaf.as_deref(),
+            raw: self.raw.as_ref(),
+            may_yield_recovery_secrets: self.may_yield_recovery_secrets,
+            limits,
+            environment,
+        }
     }
 }
 

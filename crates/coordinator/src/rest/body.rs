@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Query;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Uri;
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use crate::listen::BodyError;
 
@@ -34,6 +35,28 @@ pub(super) enum BodyRefusal {
     TooSlow,
     /// The connection broke.
     Broken,
+}
+
+/// Bytes that are wiped when dropped, as bodies may hold secrets; growing leaves no copies behind.
+#[derive(Default)]
+struct Wiped(Zeroizing<Vec<u8>>);
+
+impl Wiped {
+    fn append(&mut self, data: &[u8]) {
+        let length = self.0.len().saturating_add(data.len());
+        if length > self.0.capacity() {
+            self.make_room(length.max(self.0.capacity().saturating_mul(2)));
+        }
+        self.0.extend_from_slice(data);
+    }
+
+    fn make_room(&mut self, capacity: usize) {
+        if capacity > self.0.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(capacity));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+    }
 }
 
 /// Keeps the memory that strangers can fill with request bodies small: few small ones at a time, one large one.
@@ -87,11 +110,11 @@ impl Bodies {
         }
         let turn = wait(&self.all).await?;
         let mut turn_of_large = None;
-        let mut bytes = BytesMut::new();
+        let mut bytes = Wiped::default();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| refusal_of(&error))?;
             let Ok(data) = frame.into_data() else { continue };
-            let length = bytes.len().saturating_add(data.len());
+            let length = bytes.0.len().saturating_add(data.len());
             if length > limit {
                 drop(bytes);
                 self.discard(body).await;
@@ -99,16 +122,12 @@ impl Bodies {
             }
             if length > SMALL && turn_of_large.is_none() {
                 turn_of_large = Some(wait(&self.large).await?);
-                bytes.reserve(
-                    usize::try_from(announced)
-                        .unwrap_or(0)
-                        .saturating_sub(bytes.len()),
-                );
+                bytes.make_room(usize::try_from(announced).unwrap_or(0));
             }
-            bytes.extend_from_slice(&data);
+            bytes.append(&data);
         }
         Ok(Received {
-            bytes: bytes.freeze(),
+            bytes: Bytes::from_owner(bytes.0),
             _turns: [Some(turn), turn_of_large],
         })
     }

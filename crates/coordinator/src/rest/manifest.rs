@@ -1,23 +1,26 @@
 //! `GET manifest`, `POST manifest`: read the manifest in force, set the first one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use marblerun_core::flow::inspect::{self, ManifestView};
 use marblerun_core::flow::set_manifest;
+use marblerun_core::manifest::Name;
 use marblerun_core::refusal::Refusal;
-use marblerun_wire::rest::{Base64Bytes, MAXIMUM_OTHER_BODY, Reply, read_body, to_body, v1, v2};
-
+use marblerun_wire::rest::v2::SendManifest;
+use marblerun_wire::rest::{Base64Bytes, MAXIMUM_OTHER_BODY, Named, Reply, read_body, to_body, v1, v2};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use super::Rest;
-use super::body::{BodyRefusal, Received};
+use super::body::Received;
 use super::reply::{self, RefusedAs, Version};
 
 pub(super) async fn get_v1(State(rest): State<Rest>) -> Response {
@@ -34,84 +37,77 @@ pub(super) async fn get_v2(State(rest): State<Rest>) -> Response {
     }
 }
 
-pub(super) async fn post_v1(State(rest): State<Rest>, request: Request<axum::body::Body>) -> Response {
-    let raw = match receive(&rest, request, rest.service.limits().bytes, Version::V1).await {
-        Ok(raw) => raw,
-        Err(response) => return response,
-    };
-    match set(&rest, raw).await {
+pub(super) async fn post_v1(State(rest): State<Rest>, request: Request<Body>) -> Response {
+    match set(&rest, request, Version::V1).await {
         Ok(secrets) if secrets.recovery_secrets.0.is_empty() => reply::success(()),
         Ok(secrets) => reply::success(secrets),
-        Err(refusal) => reply::refusal(Version::V1, RefusedAs::BadRequestInV1, &refusal),
+        Err(response) => response,
     }
 }
 
-pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<axum::body::Body>) -> Response {
-    // base64 may be broken into lines, and other fields may stand beside it.
-    let limit = rest.service.limits().bytes / 3 * 4 + MAXIMUM_OTHER_BODY;
-    let body = match receive(&rest, request, limit, Version::V2).await {
-        Ok(body) => body,
-        Err(response) => return response,
-    };
-    let manifest = match read_body::<v2::SendManifest>(body.as_ref()) {
-        Ok(body) => body.manifest,
-        Err(error) => return reply::bad_request(Version::V2, error.to_string()),
-    };
-    let raw = body.replaced_by(manifest.0.into());
-    match set(&rest, raw).await {
+pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<Body>) -> Response {
+    match set(&rest, request, Version::V2).await {
         Ok(secrets) => reply::success(secrets),
-        Err(refusal) => reply::refusal(Version::V2, RefusedAs::BadRequestInV1, &refusal),
+        Err(response) => response,
     }
 }
 
-/// The body, unless the phase makes it useless: then not a byte of it is kept.
-async fn receive(
-    rest: &Rest,
-    request: Request<axum::body::Body>,
-    limit: usize,
-    version: Version,
-) -> Result<Received, Response> {
+/// The manifest in a body: the body itself in version 1, in base64 in version 2.
+pub(super) async fn receive(rest: &Rest, body: Body, version: Version) -> Result<Received, Response> {
+    let largest = rest.service.limits().bytes;
+    let limit = match version {
+        Version::V1 => largest,
+        // base64 may be broken into lines, and other fields may stand beside it.
+        Version::V2 => largest / 3 * 4 + MAXIMUM_OTHER_BODY,
+    };
+    let body = rest
+        .bodies
+        .read(body, limit)
+        .await
+        .map_err(|refusal| reply::unread(version, refusal))?;
+    match version {
+        Version::V1 => Ok(body),
+        Version::V2 => match read_body::<SendManifest>(body.as_ref()) {
+            Ok(SendManifest { manifest }) => Ok(body.replaced_by(manifest.0.into())),
+            Err(error) => Err(reply::bad_request(version, error.to_string())),
+        },
+    }
+}
+
+/// Recovery secrets as replies hold them.
+pub(super) fn recovery_secrets(secrets: &BTreeMap<Name, Vec<u8>>) -> Named<Base64Bytes> {
+    secrets
+        .iter()
+        .map(|(name, secret)| (name.to_string(), Base64Bytes(secret.clone())))
+        .collect()
+}
+
+async fn set(rest: &Rest, request: Request<Body>, version: Version) -> Result<v2::ManifestSet, Response> {
+    let refuse = |refusal: &Refusal| reply::refusal(version, RefusedAs::BadRequestInV1, refusal);
+    // In any other phase not a byte of it is kept.
     if let Err(refusal) = set_manifest::check_phase(&rest.service.snapshot()) {
         rest.bodies.discard(request.into_body()).await;
-        return Err(reply::refusal(version, RefusedAs::BadRequestInV1, &refusal));
+        return Err(refuse(&refusal));
     }
-    rest.bodies
-        .read(request.into_body(), limit)
-        .await
-        .map_err(|refusal| match refusal {
-            BodyRefusal::TooLarge { limit } => reply::error(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the request body is larger than {limit} bytes"),
-            ),
-            BodyRefusal::TooSlow => {
-                reply::error(StatusCode::REQUEST_TIMEOUT, "the request body took too long")
-            }
-            BodyRefusal::Broken => reply::bad_request(version, "the request body broke off"),
-        })
-}
-
-async fn set(rest: &Rest, raw: Received) -> Result<v2::ManifestSet, Refusal> {
+    let raw = receive(rest, request.into_body(), version).await?;
     rest.pace.wait().await;
-    let set = rest.service.set_manifest(raw, |_| Ok(())).await?;
+    let set = rest.service.set_manifest(raw, |_| Ok(())).await;
+    let set = set.map_err(|refusal| refuse(&refusal))?;
     for warning in &set.warnings {
         tracing::warn!(warning, "the manifest was set with a warning");
     }
     tracing::info!("a manifest was set");
     Ok(v2::ManifestSet {
-        recovery_secrets: set
-            .recovery_secrets
-            .iter()
-            .map(|(name, secret)| (name.to_string(), Base64Bytes(secret.clone())))
-            .collect(),
+        recovery_secrets: recovery_secrets(&set.recovery_secrets),
     })
 }
 
-/// Lets manifests from strangers through one after the other, ten a second at most.
+/// Lets manifests through one after the other, ten a second at most: they may come from strangers.
 #[derive(Default)]
 pub(super) struct Pace(Mutex<Option<Instant>>);
 
 impl Pace {
-    async fn wait(&self) {
+    pub(super) async fn wait(&self) {
         const APART: Duration = Duration::from_millis(100);
         let mut last = self.0.lock().await;
         if let Some(last) = *last {

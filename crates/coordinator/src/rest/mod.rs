@@ -4,19 +4,31 @@
 //! in what happens. Handlers translate; rules are in `marblerun_core`.
 
 mod body;
+mod caller;
+mod counter;
 mod manifest;
+mod progress;
 mod quote;
 mod recover;
 pub mod reply;
+mod secrets;
+mod sign_quote;
 mod status;
 mod update;
+mod update_cancel;
+mod update_manifest;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::handler::Handler;
+use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use http::Request;
+use marblerun_core::manifest::FeatureGate;
 use marblerun_wire::rest::path;
+use reply::{RefusedAs, Version};
 
 use crate::config::LogLevel;
 use crate::listen::Api;
@@ -28,6 +40,7 @@ struct Rest {
     service: Service,
     bodies: Arc<body::Bodies>,
     manifest_replies: Arc<manifest::Replies>,
+    pending_reply: Arc<update_manifest::PendingReply>,
     pace: Arc<manifest::Pace>,
 }
 
@@ -37,6 +50,7 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         service,
         bodies: Arc::new(body::Bodies::new()),
         manifest_replies: Arc::new(manifest::Replies::default()),
+        pending_reply: Arc::new(update_manifest::PendingReply::default()),
         pace: Arc::new(manifest::Pace::default()),
     };
     let router = Router::new()
@@ -52,8 +66,34 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
             path::V2_MANIFEST,
             get(manifest::get_v2).on(MethodFilter::POST, manifest::post_v2),
         )
-        .route(path::V1_UPDATE, get(update::get_v1))
-        .route(path::V2_UPDATE, get(update::get_v2))
+        .route(
+            path::V1_SECRETS,
+            get(secrets::get_v1).on(MethodFilter::POST, secrets::post_v1),
+        )
+        .route(
+            path::V2_SECRETS,
+            get(secrets::get_v2).on(MethodFilter::POST, secrets::post_v2),
+        )
+        .route(
+            path::V1_UPDATE,
+            get(update::get_v1).on(MethodFilter::POST, update::post_v1),
+        )
+        .route(
+            path::V2_UPDATE,
+            get(update::get_v2).on(MethodFilter::POST, update::post_v2),
+        )
+        .route(
+            path::V1_UPDATE_MANIFEST,
+            get(update_manifest::get_v1).on(MethodFilter::POST, update_manifest::post_v1),
+        )
+        .route(
+            path::V2_UPDATE_MANIFEST,
+            get(update_manifest::get_v2).on(MethodFilter::POST, update_manifest::post_v2),
+        )
+        .route(path::V1_UPDATE_CANCEL, post(update_cancel::post_v1))
+        .route(path::V2_UPDATE_CANCEL, post(update_cancel::post_v2))
+        .route(path::V2_SIGN_QUOTE, post(sign_quote::post_v2))
+        .route(path::V2_MONOTONIC_COUNTER, post(counter::post_v2))
         .route(path::V1_RECOVER, post(recover::post_v1))
         .fallback(not_allowed)
         .method_not_allowed_fallback(not_allowed)
@@ -75,7 +115,21 @@ fn post<H: Handler<T, Rest>, T: 'static>(handler: H) -> MethodRouter<Rest> {
     on(MethodFilter::POST, handler)
 }
 
+/// A request that a feature gate lets in; what stands before it is looked at before anything else.
+///
+/// # Errors
+/// 403; nothing of the body is kept.
+async fn gated(rest: &Rest, request: Request<Body>, gate: FeatureGate) -> Result<Request<Body>, Response> {
+    match rest.service.snapshot().check_feature(gate) {
+        Ok(()) => Ok(request),
+        Err(refusal) => {
+            rest.bodies.discard(request.into_body()).await;
+            Err(reply::refusal(Version::V2, RefusedAs::ServerError, &refusal))
+        }
+    }
+}
+
 /// Unknown paths too: clients take 405 as the sign to try the other version.
-async fn not_allowed() -> axum::response::Response {
+async fn not_allowed() -> Response {
     reply::not_allowed()
 }

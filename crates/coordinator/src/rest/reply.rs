@@ -5,8 +5,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use marblerun_core::refusal::{Refusal, RefusalKind};
-use marblerun_wire::rest::{Reply, to_body};
+use marblerun_wire::rest::{Reply, to_body, to_secret_body};
 use serde::Serialize;
+
+use super::body::BodyRefusal;
 
 /// Version of the client API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,21 @@ fn code(version: Version, refused_as: RefusedAs, kind: RefusalKind) -> StatusCod
 /// 200 with data.
 pub fn success<T: Serialize>(data: T) -> Response {
     send(StatusCode::OK, &Reply::success(data))
+}
+
+/// 200 with data and something to say beside it.
+pub fn success_saying<T: Serialize>(data: T, message: String) -> Response {
+    let mut reply = Reply::success(data);
+    reply.message = message;
+    send(StatusCode::OK, &reply)
+}
+
+/// 200 with data that holds secrets: the body is wiped when it is sent.
+pub fn success_secret<T: Serialize>(data: T) -> Response {
+    match to_secret_body(&Reply::success(data)) {
+        Ok(body) => with_body(StatusCode::OK, Bytes::from_owner(body)),
+        Err(error) => unwritable(&error),
+    }
 }
 
 /// 200 with a body made before.
@@ -95,6 +112,23 @@ pub fn bad_request(version: Version, message: impl Into<String>) -> Response {
     }
 }
 
+/// A request that cannot be carried out in the form it has, with data that says more: 400, version 2 only.
+pub fn bad_request_with<T: Serialize>(data: T, message: impl Into<String>) -> Response {
+    send(StatusCode::BAD_REQUEST, &Reply::fail(data, message))
+}
+
+/// Why a body was not read.
+pub(super) fn unread(version: Version, refusal: BodyRefusal) -> Response {
+    match refusal {
+        BodyRefusal::TooLarge { limit } => error(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the request body is larger than {limit} bytes"),
+        ),
+        BodyRefusal::TooSlow => error(StatusCode::REQUEST_TIMEOUT, "the request body took too long"),
+        BodyRefusal::Broken => bad_request(version, "the request body broke off"),
+    }
+}
+
 /// A path or method there is not: 405 without a message.
 pub fn not_allowed() -> Response {
     error(StatusCode::METHOD_NOT_ALLOWED, "")
@@ -111,12 +145,14 @@ pub fn after_panic() -> Response {
 fn send<T: Serialize>(code: StatusCode, reply: &Reply<T>) -> Response {
     match to_body(reply) {
         Ok(body) => with_body(code, body.into()),
-        Err(error) => {
-            tracing::error!(%error, "a reply could not be written as JSON");
-            const FALLBACK: &[u8] = b"{\"status\":\"error\",\"data\":null,\"message\":\"internal error\"}\n";
-            with_body(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(FALLBACK))
-        }
+        Err(error) => unwritable(&error),
     }
+}
+
+fn unwritable(error: &serde_json::Error) -> Response {
+    tracing::error!(%error, "a reply could not be written as JSON");
+    const FALLBACK: &[u8] = b"{\"status\":\"error\",\"data\":null,\"message\":\"internal error\"}\n";
+    with_body(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(FALLBACK))
 }
 
 fn with_body(code: StatusCode, body: Bytes) -> Response {

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use marblerun_wire::marble::{ActivationReq, Parameters};
 use serde_json::Value;
 
+use crate::support::ClientIdentity;
 use crate::support::program::{Program, start};
 
 /// What becomes of an exchange.
@@ -22,30 +23,19 @@ enum Fate {
 
 use Fate::{Later, Replayed};
 
-const SECRETS: Fate = Later("reading and writing secrets");
-const UPDATES: Fate = Later("updates of the manifest");
 const RECOVERY: Fate = Later("recovery");
-const COUNTER: Fate = Later("monotonic counters");
 
 /// Every exchange, by its place in the recording.
 const FATES: &[(RangeInclusive<usize>, Fate)] = &[
-    (0..=7, Replayed), // status, quote, manifest, update log before a manifest
-    (8..=9, SECRETS),
-    (10..=11, UPDATES),
-    (12..=12, Replayed), // a method there is not
+    (0..=12, Replayed), // before a manifest
     (13..=13, RECOVERY),
     (14..=19, Replayed), // unknown paths and methods, bodies that are not JSON
     (20..=20, RECOVERY),
-    (21..=51, Replayed), // recover of version 1, nonces, refused manifests, the manifest, reads after it
-    (52..=53, UPDATES),
+    (21..=53, Replayed), // recover of version 1, nonces, refused manifests, the manifest, reads after it
     (54..=54, RECOVERY),
-    (55..=57, Replayed), // refused activations
-    (58..=81, SECRETS),
-    (82..=85, SECRETS),  // activations that need an uploaded secret
-    (86..=88, Replayed), // activations
-    (89..=93, COUNTER),
-    (94..=115, UPDATES),
-    (116..=116, SECRETS),
+    (55..=81, Replayed),  // refused activations, secrets
+    (82..=93, Replayed),  // activations, counters
+    (94..=116, Replayed), // updates
 ];
 
 fn fate(index: usize) -> Fate {
@@ -70,6 +60,7 @@ async fn what_the_original_answered_we_answer() {
         "the table goes as far as the recording"
     );
 
+    let mut marble = None;
     let mut replayed = 0;
     for (index, exchange) in exchanges.iter().enumerate() {
         if fate(index) != Replayed {
@@ -80,24 +71,42 @@ async fn what_the_original_answered_we_answer() {
             exchange["note"], exchange["request"]["path"]
         );
         if exchange["request"].get("MarbleType").is_some() {
-            activate(&program, exchange, &place).await;
+            marble = activate(&program, exchange, &place).await.or(marble);
         } else {
-            call(&program, exchange, &place).await;
+            call(&program, exchange, marble.as_ref(), &place).await;
         }
         replayed += 1;
     }
-    assert_eq!(replayed, 52, "the number of replayed exchanges only ever grows");
+    assert_eq!(replayed, 114, "the number of replayed exchanges only ever grows");
 }
 
-async fn call(program: &Program, exchange: &Value, place: &str) {
+/// The identity of a user of the recording; `marble` is that of the last marble that was activated.
+fn identity(name: &str, marble: Option<&ClientIdentity>) -> ClientIdentity {
+    macro_rules! user {
+        ($name:literal) => {
+            ClientIdentity::from_pem(
+                include_bytes!(concat!("../golden/", $name, ".crt.pem")),
+                include_bytes!(concat!("../golden/", $name, ".key.pem")),
+            )
+        };
+    }
+    match name {
+        "admin" => user!("admin"),
+        "alice" => user!("alice"),
+        "bob" => user!("bob"),
+        "nobody" => user!("nobody"),
+        "marble" => marble.unwrap().clone(),
+        other => panic!("{other} is nobody of the recording"),
+    }
+}
+
+async fn call(program: &Program, exchange: &Value, marble: Option<&ClientIdentity>, place: &str) {
     let (request, recorded) = (&exchange["request"], &exchange["response"]);
     let text = |name: &str| request[name].as_str().unwrap_or_default().to_owned();
-    assert_eq!(
-        request["user"],
-        Value::Null,
-        "{place}: no replayed call needs a user yet"
-    );
-    let (status, ours) = program.ask(&text("method"), &text("path"), text("body")).await;
+    let caller = request["user"].as_str().map(|name| identity(name, marble));
+    let (status, ours) = program
+        .ask_as(caller.as_ref(), &text("method"), &text("path"), text("body"))
+        .await;
     let theirs: Value = serde_json::from_str(recorded["body"].as_str().unwrap()).unwrap();
     assert_eq!(status, recorded["status"], "{place}: {ours}");
     same_shape(&theirs, &ours, place);
@@ -108,12 +117,36 @@ async fn call(program: &Program, exchange: &Value, place: &str) {
         "server is not in expected state",
         "invalid query: bad nonce format",
         "Use the /api/v2/recover endpoint",
+        "unauthorized user: ",
+        "unauthorized marble: ",
+        "declared size and actual size don't match",
+        "update manifest tries to downgrade SecurityVersion of the original manifest",
     ] {
         if message(&theirs).contains(fixed) {
             assert!(message(&ours).contains(fixed), "{place}: {ours}");
         }
     }
-    if text("path").ends_with("/status") || text("path").ends_with("/manifest") && text("method") == "GET" {
+    if ["no update in progress", "is not allowed to", "not writeable"]
+        .iter()
+        .any(|fixed| message(&theirs).contains(fixed))
+    {
+        assert_eq!(message(&ours), message(&theirs), "{place}");
+    }
+    let determined = [
+        "/status",
+        "/manifest",
+        "/update",
+        "/update-manifest",
+        "/update-cancel",
+        "/monotonic-counter",
+        "/secrets?s=token",
+        "/secrets?s=token&s=userKey&s=userCert",
+    ];
+    if determined.iter().any(|end| text("path").ends_with(end))
+        && !ours["data"].is_string()
+        && ours["data"].get("RecoverySecrets").is_none()
+        && ours["data"].get("updateLog").is_none()
+    {
         same_determined_values(&theirs["data"], &ours["data"], place);
     }
     if text("path").contains("/quote") && status == 200 {
@@ -126,7 +159,7 @@ async fn call(program: &Program, exchange: &Value, place: &str) {
                 .unwrap(),
         );
     }
-    if text("path").ends_with("/update") && status == 200 {
+    if text("path").ends_with("/update") && text("method") == "GET" && status == 200 {
         check_update_log(&theirs["data"], &ours["data"], place);
     }
     if let Some(secrets) = ours["data"].get("RecoverySecrets") {
@@ -228,6 +261,20 @@ fn check_update_log(theirs: &Value, ours: &Value, place: &str) {
         };
         assert_eq!(time(theirs), time(ours), "{place}: the form of the time");
     }
+    // Secrets that were written together stand in any order.
+    let without_time = |lines: &[Value]| {
+        let mut lines: Vec<String> = lines
+            .iter()
+            .map(|line| {
+                let mut line = line.clone();
+                line.as_object_mut().unwrap().remove("time");
+                line.to_string()
+            })
+            .collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(without_time(&theirs), without_time(&ours), "{place}");
 }
 
 pub fn open_recovery_secret(secret: &[u8]) -> Vec<u8> {
@@ -242,7 +289,8 @@ pub fn open_recovery_secret(secret: &[u8]) -> Vec<u8> {
         .to_vec()
 }
 
-async fn activate(program: &Program, exchange: &Value, place: &str) {
+/// The identity of the marble, if it was activated.
+async fn activate(program: &Program, exchange: &Value, place: &str) -> Option<ClientIdentity> {
     let (request, recorded) = (&exchange["request"], &exchange["response"]);
     let text = |name: &str| request[name].as_str().unwrap().to_owned();
     let csr = x509_parser::pem::parse_x509_pem(text("csr_pem").as_bytes())
@@ -266,8 +314,11 @@ async fn activate(program: &Program, exchange: &Value, place: &str) {
     match (send().await, recorded.get("ok")) {
         (Ok(ours), Some(theirs)) => {
             same_parameters(theirs, &ours, place);
-            // The same instance gets the same derived keys again.
-            assert_eq!(ours.env["PRIV"], send().await.unwrap().env["PRIV"], "{place}");
+            // The same instance gets the same derived keys again, if it has activations to spare.
+            if text("MarbleType") != "backend" {
+                assert_eq!(ours.env["PRIV"], send().await.unwrap().env["PRIV"], "{place}");
+            }
+            Some(ClientIdentity::of_marble(&ours))
         }
         (Err(status), None) => {
             let code = format!("{:?}", status.code()).to_ascii_uppercase();
@@ -277,6 +328,7 @@ async fn activate(program: &Program, exchange: &Value, place: &str) {
                 "{place}: {status}"
             );
             assert!(!status.message().is_empty(), "{place}");
+            None
         }
         (Ok(_), None) => panic!("{place}: the original refused"),
         (Err(status), Some(_)) => panic!("{place}: {status}"),
@@ -296,6 +348,19 @@ fn same_parameters(theirs: &Value, ours: &Parameters, place: &str) {
         for (name, theirs) in theirs {
             let theirs = STANDARD.decode(theirs.as_str().unwrap()).unwrap();
             assert_eq!(form(&theirs), form(&ours[name]), "{place}: {section} {name}");
+            // What is no secret, or was uploaded.
+            let determined = [
+                "A",
+                "TOKEN",
+                "UNSET",
+                "/plain.txt",
+                "/b64.bin",
+                "/untouched",
+                "/logic",
+            ];
+            if determined.contains(&name.as_str()) {
+                assert_eq!(theirs, ours[name], "{place}: {section} {name}");
+            }
         }
     }
     let argv: Vec<_> = theirs["Argv"]
@@ -315,5 +380,10 @@ fn form(value: &[u8]) -> String {
         return text.lines().filter(|line| line.starts_with("-----")).collect();
     }
     let hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    format!("{} bytes, {}", value.len(), if hex { "hex" } else { "other" })
+    let kind = if hex { "hex" } else { "other" };
+    match value.len() {
+        // RSA keys and their certificates are a few bytes longer or shorter each time.
+        length @ 512.. => format!("about {} bytes, {kind}", (length + 50) / 100 * 100),
+        length => format!("{length} bytes, {kind}"),
+    }
 }

@@ -20,3 +20,7 @@ mod secrecy;
 mod start;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod updates;
+#[cfg(test)]
+mod users;

@@ -1,6 +1,7 @@
 //! A TLS and HTTP client for the tests of the servers: takes any server certificate, keeps it for looking at.
 
 pub mod program;
+pub mod users;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,6 +42,30 @@ impl ClientIdentity {
             certificate: certificate.der().to_vec(),
             pkcs8: key.serialize_der(),
         }
+    }
+
+    /// Of a certificate (the first one) and a key (PKCS#8) in PEM.
+    pub fn from_pem(certificate: &[u8], key: &[u8]) -> Self {
+        let contents = |pem: &[u8]| x509_parser::pem::parse_x509_pem(pem).unwrap().1.contents;
+        Self {
+            certificate: contents(certificate),
+            pkcs8: contents(key),
+        }
+    }
+
+    /// What a marble was given.
+    pub fn of_marble(parameters: &marblerun_wire::marble::Parameters) -> Self {
+        let env = |name: &str| parameters.env[name].as_slice();
+        Self::from_pem(
+            env("MARBLE_PREDEFINED_MARBLE_CERTIFICATE_CHAIN"),
+            env("MARBLE_PREDEFINED_PRIVATE_KEY"),
+        )
+    }
+
+    pub fn certificate_pem(&self) -> String {
+        use base64::Engine as _;
+        let text = base64::engine::general_purpose::STANDARD.encode(&self.certificate);
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
     }
 }
 

@@ -136,7 +136,18 @@ impl Program {
         path: &str,
         body: impl Into<bytes::Bytes>,
     ) -> (u16, serde_json::Value) {
-        let (status, headers, body) = ask(self.client, None, method, path, body).await;
+        self.ask_as(None, method, path, body).await
+    }
+
+    /// The same with the certificate of a caller.
+    pub async fn ask_as(
+        &self,
+        identity: impl Into<Option<&ClientIdentity>>,
+        method: &str,
+        path: &str,
+        body: impl Into<bytes::Bytes>,
+    ) -> (u16, serde_json::Value) {
+        let (status, headers, body) = ask(self.client, identity.into(), method, path, body).await;
         assert_eq!(headers.get("content-type").unwrap(), "application/json");
         (
             status.as_u16(),
