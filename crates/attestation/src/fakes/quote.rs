@@ -199,6 +199,15 @@ impl QuoteFields {
     /// # Errors
     /// The cryptographic library fails.
     pub fn sign(&self, platform: &IntelPlatform) -> Result<Vec<u8>, FakeError> {
+        self.sign_with_chain(platform, &platform.pck_chain()?)
+    }
+
+    /// The quote, signed by the platform, with a PCK chain that was signed before: signatures are random, so a
+    /// platform whose chain is signed anew is another one to a verifier's memory.
+    ///
+    /// # Errors
+    /// The cryptographic library fails.
+    pub fn sign_with_chain(&self, platform: &IntelPlatform, chain: &str) -> Result<Vec<u8>, FakeError> {
         let body = match &self.body {
             BodyFields::Sgx(enclave) => enclave.bytes(),
             BodyFields::Tdx(trust_domain) => trust_domain.bytes(),
@@ -215,7 +224,6 @@ impl QuoteFields {
             }
         }
         let qe_report = quoting_enclave.bytes();
-        let chain = platform.pck_chain()?;
         let certification = [
             &qe_report[..],
             &platform.pck_key.sign_fixed(&qe_report)?,
