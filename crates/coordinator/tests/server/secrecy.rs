@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::golden::open_recovery_secret;
 use crate::start::with_recovery_key;
-use crate::support::program::{Start, manifest, uuid};
+use crate::support::program::{Start, uuid};
+use crate::support::users::{Users, upload};
 
 #[tokio::test]
 async fn no_secret_is_in_the_log_at_trace_level() {
@@ -19,7 +20,8 @@ async fn no_secret_is_in_the_log_at_trace_level() {
         environment: &environment,
     };
     let program = start.run();
-    let mut manifest = with_recovery_key(manifest());
+    let users = Users::new();
+    let mut manifest = with_recovery_key(users.manifest());
     let fixed = "a value of the manifest itself";
     manifest["Marbles"]["plain"]["Parameters"]["Files"]["/fixed"] = json!(fixed);
     let recovery_secrets = program.set_manifest(&manifest).await;
@@ -45,6 +47,25 @@ async fn no_secret_is_in_the_log_at_trace_level() {
         .decode(recovery_secrets["one"].as_str().unwrap())
         .unwrap();
     secrets.push(open_recovery_secret(&sealed));
+    // What users upload and read, in good and bad bodies.
+    let (token, bad) = ("uploaded by a user", "not what was expected");
+    secrets.extend([token, bad].map(|secret| secret.as_bytes().to_vec()));
+    program
+        .v2(&users.admin, "POST", "secrets", upload([("token", token)]))
+        .await;
+    program.read(&users.admin, &["token", "shared"]).await;
+    for body in [
+        upload([("uploaded", bad)]),
+        upload([("slot0", bad), ("nope", bad)]),
+        format!("{{\"secrets\": {{\"token\": {{\"Key\": {bad:?}}}}}}}"),
+        format!("{{\"secrets\": {{\"token\": {bad:?}}}}}"),
+    ] {
+        let (code, reply) = program
+            .ask_as(&users.admin, "POST", "/api/v2/secrets", body)
+            .await;
+        assert_ne!(code, 200, "{reply}");
+        assert!(!reply.to_string().contains(bad), "{reply}");
+    }
     // Refusals and failures, which are what gets logged most.
     let _ = program.activate("unset", &uuid()).await;
     program.ask("POST", "/api/v2/manifest", "{\"manifest\": 1}").await;
