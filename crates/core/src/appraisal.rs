@@ -362,6 +362,20 @@ mod tests {
     }
 
     #[test]
+    fn a_raised_security_version_counts_instead_of_the_manifest_s() {
+        let comply = |raised| {
+            let claims = Claims::Sgx(Box::new(claims()));
+            comply_with_package("P", &package(), raised, &claims).map_err(|mismatch| mismatch.to_string())
+        };
+        assert_eq!(comply(None), Ok(()));
+        assert_eq!(comply(Some(3)), Ok(()));
+        assert_eq!(
+            comply(Some(4)),
+            Err("P.SecurityVersion: expected at least 4, found 3".to_owned())
+        );
+    }
+
+    #[test]
     fn tcb_statuses_and_advisories_follow_the_lists() {
         let with = |statuses: &[&str], advisories: &[&str]| Package {
             accepted_tcb_statuses: statuses.iter().map(ToString::to_string).collect(),

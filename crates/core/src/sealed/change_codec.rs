@@ -167,9 +167,12 @@ pub(super) fn compile(raw: Arc<[u8]>) -> Result<Arc<Manifest>, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::Missing;
+    use crate::pki::key::PrivateKey;
     use crate::recovery::RecoveryPlan;
     use crate::sealed::{CheckpointSealer, DataKey, Header, StateCipher, StateId};
     use crate::secret::value::{CertificateValue, SecretBytes, SecretValue};
+    use crate::state::PreviousSecret;
     use crate::testing::TestDice;
 
     const MANIFEST: &[u8] = br#"{"Packages":{"p":{"UniqueID":"00"}},"Marbles":{"m":{"Package":"p"}}}"#;
@@ -225,6 +228,121 @@ mod tests {
                 "8204a201636d6172021903e8".to_owned(),
             ),
         ]
+        .into_iter()
+        .chain(golden_updates())
+        .collect()
+    }
+
+    /// The same of what users and marbles do.
+    fn golden_updates() -> Vec<(Change, String)> {
+        let at = Timestamp::from_unix_millis(1_795_250_551_650);
+        const AT: &str = "011b000001a1fd457b62";
+        let user = || Name::from("bob");
+        let missing = |acknowledgements, users: &[&str]| Missing {
+            acknowledgements,
+            users: users.iter().map(|name| Name::from(*name)).collect(),
+        };
+        let secret = |bytes: &[u8]| SecretBytes::copy_from(bytes);
+        // RFC 8032, section 7.1, test 1, in PKCS#8.
+        let key = hex::decode(concat!(
+            "302e020100300506032b657004220420",
+            "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+        ))
+        .unwrap();
+        let manifest = format!("58{:02x}{}", MANIFEST.len(), hex::encode(MANIFEST));
+        vec![
+            (
+                Change::SecretsWritten {
+                    at,
+                    user: user(),
+                    values: vec![
+                        ("b".into(), Some(Arc::new(SecretValue::Plain(secret(&[7]))))),
+                        ("a".into(), None),
+                    ],
+                },
+                format!("8205a3{AT}0263626f62038282616282024107826161f6"),
+            ),
+            (
+                Change::PackagesRaised {
+                    at,
+                    user: user(),
+                    versions: vec![("p".into(), 5)],
+                },
+                format!("8206a3{AT}0263626f62038182617005"),
+            ),
+            (
+                Change::IntermediateRenewed {
+                    intermediate: b"\x01".as_slice().into(),
+                    marble_root: b"\x02".as_slice().into(),
+                    key: PrivateKey::from_pkcs8(&key).unwrap(),
+                },
+                format!("8207a3014101024102035830{}", hex::encode(&key)),
+            ),
+            (
+                Change::UpdateProposed {
+                    at,
+                    user: user(),
+                    votes: true,
+                    raw: b"{}".as_slice().into(),
+                    missing: missing(1, &["al"]),
+                },
+                format!("8208a6{AT}0263626f6203f504427b7d0501068162616c"),
+            ),
+            (
+                Change::UpdateAcknowledged {
+                    at,
+                    user: user(),
+                    missing: missing(0, &[]),
+                },
+                format!("8209a4{AT}0263626f6203000480"),
+            ),
+            (
+                Change::UpdateCancelled { at, user: user() },
+                format!("820aa2{AT}0263626f62"),
+            ),
+            (Change::UpdateDropped { at }, format!("820ba1{AT}")),
+            (
+                Change::UpdateApplied {
+                    at,
+                    manifest: compile(MANIFEST.into()).unwrap(),
+                    signature: b"\x01\x02".as_slice().into(),
+                    root_secret: Some(secret(&[9; 32])),
+                    dropped: vec!["x".into()],
+                    previous: vec![
+                        (
+                            "v".into(),
+                            PreviousSecret::Value(Arc::new(SecretValue::Symmetric(secret(&[1])))),
+                        ),
+                        ("r".into(), PreviousSecret::RootSecret(secret(&[8; 32]))),
+                    ],
+                },
+                format!(
+                    "820ca6{AT}02{manifest}03420102045820{}05816178068282617682018201410182617282025820{}",
+                    "09".repeat(32),
+                    "08".repeat(32)
+                ),
+            ),
+            (
+                Change::UpdateApplied {
+                    at,
+                    manifest: compile(MANIFEST.into()).unwrap(),
+                    signature: b"".as_slice().into(),
+                    root_secret: None,
+                    dropped: Vec::new(),
+                    previous: Vec::new(),
+                },
+                format!("820ca6{AT}02{manifest}034004f605800680"),
+            ),
+            (
+                Change::CounterRaised {
+                    marble_type: "m".into(),
+                    uuid: uuid::Uuid::from_bytes([0x11; 16]),
+                    name: "c".into(),
+                    value: 1000,
+                },
+                format!("820da401616d0250{}036163041903e8", "11".repeat(16)),
+            ),
+        ]
     }
 
     fn encoded(changes: &[Change]) -> Vec<u8> {
@@ -261,6 +379,8 @@ mod tests {
         assert!(matches!(
             decoded(&bytes).unwrap().as_slice(),
             [
+                Change::CounterRaised { .. },
+                ..,
                 Change::ActivationCounted { .. },
                 Change::SecretsGenerated { .. },
                 Change::ManifestSet { .. }
@@ -277,6 +397,16 @@ mod tests {
             ("818203a10900", "field of SecretsGenerated", 9),
             ("818201a10900", "field of ManifestSet", 9),
             ("818203a10181826161820540", "kind of secret value", 5),
+            ("818205a10400", "field of SecretsWritten", 4),
+            ("818206a10400", "field of PackagesRaised", 4),
+            ("818207a10400", "field of IntermediateRenewed", 4),
+            ("818208a10700", "field of UpdateProposed", 7),
+            ("818209a10500", "field of UpdateAcknowledged", 5),
+            ("81820aa10300", "field of UpdateCancelled", 3),
+            ("81820ba10200", "field of UpdateDropped", 2),
+            ("81820ca10700", "field of UpdateApplied", 7),
+            ("81820da10500", "field of CounterRaised", 5),
+            ("81820ca106818261728203f6", "kind of previous secret", 3),
         ] {
             let error = decoded(&hex::decode(bytes).unwrap()).err();
             assert_eq!(error, Some(Fault::Newer { what, found }), "{bytes}");
@@ -298,6 +428,12 @@ mod tests {
             "9bffffffffffffffff",
             "818203a1019bffffffffffffffff",
             "818203a101818261615bffffffffffffffff",
+            "818205a10263626f62",
+            "818206a20100026162",
+            "818207a3014101024102034101",
+            "81820ca1044109",
+            "81820da401616d024111036163041903e8",
+            "81820aa0",
         ] {
             let error = decoded(&hex::decode(bytes).unwrap()).err();
             assert!(matches!(error, Some(Fault::Malformed(_))), "{bytes}: {error:?}");
