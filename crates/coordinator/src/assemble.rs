@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use marblerun_core::ambient::Dice;
 use marblerun_core::manifest::{HsmEnvironment, Limits};
+use marblerun_core::phase::Phase;
 use marblerun_core::state::State;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -18,9 +19,10 @@ use crate::config::Config;
 use crate::dice::AwsDice;
 use crate::keeper::Keeper;
 use crate::listen::{self, Api, BindError};
-use crate::opening::{self, OpeningError};
+use crate::opening::{self, Opening, OpeningError};
 use crate::prefetch::PrefetchingDice;
 use crate::ready::{self, ReadyFileError};
+use crate::recovery::Desk;
 use crate::service::Service;
 use crate::startup::{self, StartupManifestError};
 use crate::tls::{self, Identity, TlsError};
@@ -75,12 +77,16 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         tracing::warn!(%address, "metrics are not served by this version");
     }
     let dice = Arc::new(PrefetchingDice::start(Arc::new(AwsDice))?);
-    let (keeper, writer) = start_keeper(config, &dice)?;
+    let Kept {
+        keeper,
+        writer,
+        recovery,
+    } = start_keeper(config, &dice)?;
     let limits = Limits {
         bytes: config.limit_manifest,
         entries: config.limit_entries,
     };
-    let service = Service::new(keeper, dice, limits, hsm_environment(config));
+    let service = Service::new(keeper, dice, limits, hsm_environment(config)).with_recovery(recovery);
 
     // The addresses are taken before a startup manifest is set: a start that fails should leave nothing behind.
     let client = listen::bind(&config.client_address).await?;
@@ -188,19 +194,33 @@ fn limits() -> listen::Limits {
     }
 }
 
+/// The keeper with its thread, and where recovery secrets go.
+struct Kept {
+    keeper: Keeper,
+    writer: JoinHandle<()>,
+    recovery: Option<Arc<Desk>>,
+}
+
 /// Starts the keeper on what is kept of the deployment, or on a new one.
-fn start_keeper(
-    config: &Config,
-    dice: &Arc<PrefetchingDice>,
-) -> Result<(Keeper, JoinHandle<()>), StartError> {
+fn start_keeper(config: &Config, dice: &Arc<PrefetchingDice>) -> Result<Kept, StartError> {
     let shared: Arc<dyn Dice> = Arc::clone(dice) as Arc<dyn Dice>;
-    let (state, journal) = opening::state(config, &shared)?;
+    let Opening { state, journal, lock } = opening::state(config, &shared)?;
+    let recovery = lock.map(Desk::open).transpose()?;
+    let desk = recovery.clone();
     let dice = Arc::clone(dice);
     let on_publish = move |state: &State| {
+        if let Some(desk) = desk.as_ref().filter(|_| state.phase() != Phase::Recovery) {
+            desk.close();
+        }
         if let Some(manifest) = state.manifest() {
             dice.serve(manifest);
         }
     };
     on_publish(&state);
-    Ok(Keeper::start(state, journal, on_publish)?)
+    let (keeper, writer) = Keeper::start(state, journal, on_publish)?;
+    Ok(Kept {
+        keeper,
+        writer,
+        recovery,
+    })
 }

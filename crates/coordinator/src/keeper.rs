@@ -12,7 +12,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use marblerun_core::change::Change;
 use marblerun_core::decision::{Decision, Verdict};
+use marblerun_core::phase::Phase;
 use marblerun_core::refusal::{Refusal, RefusalKind};
+use marblerun_core::sealed::DataKey;
 use marblerun_core::state::State;
 use tokio::sync::{mpsc, oneshot};
 
@@ -35,6 +37,25 @@ pub trait Journal: Send {
     /// # Errors
     /// The journal is as before; it may be tried again.
     fn restore(&mut self, published: &State) -> Result<(), JournalError>;
+
+    /// Opens the state that waits for recovery, and goes on with it if `check` agrees. Until then nothing is
+    /// written.
+    ///
+    /// # Errors
+    /// [`RecoverError`]: the state is untouched and waits on.
+    fn recover(&mut self, key: &DataKey, check: &Check) -> Result<State, RecoverError>;
+}
+
+/// Whether a state that was opened may be gone on with.
+pub type Check = dyn Fn(&State) -> Result<(), Refusal> + Send;
+
+/// A state was not recovered.
+#[derive(Debug)]
+pub enum RecoverError {
+    /// It was sealed with another key.
+    WrongKey,
+    /// It is damaged, may not be gone on with, or could not be taken over.
+    Refused(Refusal),
 }
 
 /// A write did not succeed. The text is for the log.
@@ -49,8 +70,16 @@ pub struct Keeper {
     queue: mpsc::Sender<Job>,
 }
 
+/// What waits for the writer.
+enum Job {
+    /// Decided in a group with others.
+    Decide(Rule),
+    /// Done on its own.
+    Alone(Box<dyn FnOnce(&mut Writer) + Send>),
+}
+
 /// Decides on the pending state: the changes, and how to answer once their fate is known.
-type Job = Box<dyn FnOnce(&State) -> (Vec<Change>, Answer) + Send>;
+type Rule = Box<dyn FnOnce(&State) -> (Vec<Change>, Answer) + Send>;
 /// Told whether the group is durable.
 type Answer = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
 
@@ -97,7 +126,7 @@ impl Keeper {
         rule: impl FnOnce(&State) -> Result<Verdict<R>, Refusal> + Send + 'static,
     ) -> Result<Option<R>, Refusal> {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |pending| {
+        let rule: Rule = Box::new(move |pending| {
             // A panic in a rule costs this one request; the pending state is only read here.
             let verdict = catch_unwind(AssertUnwindSafe(|| rule(pending)))
                 .unwrap_or_else(|_| Err(Refusal::internal("a rule panicked")));
@@ -112,6 +141,26 @@ impl Keeper {
             };
             (changes, Box::new(tell))
         });
+        self.queue.send(Job::Decide(rule)).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
+    }
+
+    /// Opens the state that waits for recovery with `key`; if `check` agrees to what it finds, that state is the
+    /// published one from then on. `Ok(false)`: the key is not that of the state.
+    ///
+    /// # Errors
+    /// `WrongPhase` if no state waits, the refusal of `check`, or `Conflict` when the state cannot be read or taken
+    /// over: it is untouched then and waits on.
+    pub async fn recover(
+        &self,
+        key: DataKey,
+        check: impl Fn(&State) -> Result<(), Refusal> + Send + 'static,
+    ) -> Result<bool, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job::Alone(Box::new(move |writer| {
+            // Whoever asked may have gone; a state that is recovered stays so.
+            let _ = answer.send(writer.recover(&key, &check));
+        }));
         self.queue.send(job).await.map_err(|_| stopping())?;
         answered.await.map_err(|_| stopping())?
     }
@@ -128,29 +177,43 @@ struct Writer {
 impl Writer {
     fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
         while let Some(first) = waiting.blocking_recv() {
-            self.decide_group(first, &mut waiting);
+            let mut next = Some(first);
+            while let Some(job) = next {
+                next = match job {
+                    Job::Decide(rule) => self.decide_group(rule, &mut waiting),
+                    Job::Alone(work) => {
+                        work(&mut self);
+                        None
+                    }
+                };
+            }
         }
     }
 
-    fn decide_group(&mut self, first: Job, waiting: &mut mpsc::Receiver<Job>) {
+    /// Decides a group. Answers with what was next in the queue and is none of it.
+    fn decide_group(&mut self, first: Rule, waiting: &mut mpsc::Receiver<Job>) -> Option<Job> {
         let published = self.published.load_full();
         let mut pending = State::clone(&published);
         let mut changes = Vec::new();
         let mut answers = Vec::new();
 
         let mut next = Some(first);
-        while let Some(job) = next {
-            let (decided, answer) = job(&pending);
+        let mut left_over = None;
+        while let Some(rule) = next {
+            let (decided, answer) = rule(&pending);
             for change in &decided {
                 pending.apply(change);
             }
             changes.extend(decided);
             answers.push(answer);
-            next = if answers.len() < GROUP {
-                waiting.try_recv().ok()
-            } else {
-                None
-            };
+            next = None;
+            if answers.len() < GROUP {
+                match waiting.try_recv() {
+                    Ok(Job::Decide(rule)) => next = Some(rule),
+                    Ok(other) => left_over = Some(other),
+                    Err(_) => {}
+                }
+            }
         }
 
         let fate = if changes.is_empty() {
@@ -160,6 +223,30 @@ impl Writer {
         };
         for answer in answers {
             answer(fate.clone());
+        }
+        left_over
+    }
+
+    fn recover(&mut self, key: &DataKey, check: &Check) -> Result<bool, Refusal> {
+        if self.published.load().phase() != Phase::Recovery {
+            return Err(Refusal::wrong_phase());
+        }
+        // The file may be anybody's: a panic over it costs this one attempt.
+        let opened =
+            catch_unwind(AssertUnwindSafe(|| self.journal.recover(key, check))).unwrap_or_else(|_| {
+                Err(RecoverError::Refused(Refusal::internal(
+                    "opening the state panicked",
+                )))
+            });
+        match opened {
+            Ok(state) => {
+                self.intact = true;
+                (self.on_publish)(&state);
+                self.published.store(Arc::new(state));
+                Ok(true)
+            }
+            Err(RecoverError::WrongKey) => Ok(false),
+            Err(RecoverError::Refused(refusal)) => Err(refusal),
         }
     }
 

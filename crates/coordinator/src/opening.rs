@@ -5,11 +5,14 @@ use std::sync::Arc;
 use marblerun_core::ambient::{Ambient, CryptoFault, Dice};
 use marblerun_core::change::Change;
 use marblerun_core::pki::authority;
+use marblerun_core::recovery::Lock;
+use marblerun_core::refusal::{Refusal, RefusalKind};
+use marblerun_core::sealed::{DataKey, SealedError};
 use marblerun_core::secret::value::SecretBytes;
 use marblerun_core::state::State;
 
 use crate::config::Config;
-use crate::keeper::{Journal, JournalError};
+use crate::keeper::{Check, Journal, JournalError, RecoverError};
 use crate::seal::SealKeyError;
 use crate::seal::simulation::SimulationSealKeys;
 use crate::service::now;
@@ -35,6 +38,16 @@ pub enum OpeningError {
     Crypto(#[from] CryptoFault),
 }
 
+/// What the Coordinator begins with.
+pub struct Opening {
+    /// The state to serve.
+    pub state: State,
+    /// Makes its changes durable.
+    pub journal: Box<dyn Journal>,
+    /// What is known of a state that waits for recovery.
+    pub lock: Option<Lock>,
+}
+
 /// The state to serve, and what makes its changes durable.
 ///
 /// Nothing found: a new certificate authority. A state that does not open: a temporary one, while the state waits
@@ -42,7 +55,7 @@ pub enum OpeningError {
 ///
 /// # Errors
 /// [`OpeningError`]: the directory is in use, damaged, or has lost its state.
-pub fn state(config: &Config, dice: &Arc<dyn Dice>) -> Result<(State, Box<dyn Journal>), OpeningError> {
+pub fn state(config: &Config, dice: &Arc<dyn Dice>) -> Result<Opening, OpeningError> {
     let store = FileStore::open(&config.seal_directory, now)?;
     let seal = SimulationSealKeys::new(config.simulation, &config.seal_directory, Arc::clone(dice))?;
     let Opened {
@@ -53,18 +66,19 @@ pub fn state(config: &Config, dice: &Arc<dyn Dice>) -> Result<(State, Box<dyn Jo
     for notice in &notices {
         tracing::warn!("{notice}");
     }
-    let state = match found {
-        Found::State(state) => *state,
-        Found::Nothing => begin(config, &**dice, false)?,
-        Found::Locked { reason, .. } => {
+    let (state, lock) = match found {
+        Found::State(state) => (*state, None),
+        Found::Nothing => (begin(config, &**dice, false)?, None),
+        Found::Locked { reason, header } => {
             tracing::warn!(
                 reason,
                 "the state does not open: waiting for recovery or a new manifest"
             );
-            begin(config, &**dice, true)?
+            (begin(config, &**dice, true)?, Some(Lock::Ours(header)))
         }
     };
-    Ok((state, Box::new(Durable(journal))))
+    let journal = Box::new(Durable(journal));
+    Ok(Opening { state, journal, lock })
 }
 
 fn begin(config: &Config, dice: &dyn Dice, recovering: bool) -> Result<State, CryptoFault> {
@@ -93,4 +107,35 @@ impl Journal for Durable {
             .restore(published)
             .map_err(|error| JournalError(error.to_string()))
     }
+
+    fn recover(&mut self, key: &DataKey, check: &Check) -> Result<State, RecoverError> {
+        let opened = self.0.open_with(key).map_err(|error| match error {
+            StoreError::Unreadable {
+                problem: SealedError::WrongKey,
+                ..
+            } => RecoverError::WrongKey,
+            other => unavailable("the state cannot be opened", &other),
+        })?;
+        check(&opened.state).map_err(RecoverError::Refused)?;
+        let (state, kept) = self
+            .0
+            .adopt(opened)
+            .map_err(|error| unavailable("the state was opened, but cannot be taken over", &error))?;
+        if let Some(kept) = kept {
+            tracing::warn!(
+                kept,
+                "a write that was cut short was removed from the end of the state"
+            );
+        }
+        Ok(state)
+    }
+}
+
+fn unavailable(message: &str, error: &StoreError) -> RecoverError {
+    tracing::error!(%error, "{message}");
+    let refusal = Refusal::new(
+        RefusalKind::Conflict,
+        format!("{message}; see the Coordinator's log"),
+    );
+    RecoverError::Refused(refusal.with_detail(error))
 }

@@ -11,6 +11,7 @@ use marblerun_core::decision::{Decision, Prepared, Verdict};
 use marblerun_core::flow::sign_quote::{self, SignedQuote};
 use marblerun_core::flow::{activate, counter, read_secrets, set_manifest, update_manifest, write_secrets};
 use marblerun_core::manifest::{HsmEnvironment, Limits, Name};
+use marblerun_core::phase::Phase;
 use marblerun_core::refusal::{Refusal, RefusalKind};
 use marblerun_core::secret::upload::Upload;
 use marblerun_core::state::State;
@@ -18,6 +19,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::keeper::Keeper;
+use crate::recovery::{Desk, RecoverRefusal};
 
 /// How often something is prepared again before the caller is told to come back.
 const ATTEMPTS: usize = 3;
@@ -36,6 +38,8 @@ pub struct Service {
     preparing_manifest: Arc<Semaphore>,
     preparing_marbles: Arc<Semaphore>,
     preparing_requests: Arc<Semaphore>,
+    /// Where recovery secrets are handed in, if the start found a state that does not open.
+    recovery: Option<Arc<Desk>>,
 }
 
 /// The certificate a caller presented in the handshake, if any.
@@ -76,7 +80,14 @@ impl Service {
             preparing_manifest: Arc::new(Semaphore::new(1)),
             preparing_marbles: Arc::new(Semaphore::new(PREPARING_AT_ONCE)),
             preparing_requests: Arc::new(Semaphore::new(PREPARING_AT_ONCE)),
+            recovery: None,
         }
+    }
+
+    /// The same, with a state that waits for recovery.
+    #[must_use]
+    pub fn with_recovery(self, recovery: Option<Arc<Desk>>) -> Self {
+        Self { recovery, ..self }
     }
 
     /// The published state.
@@ -208,6 +219,34 @@ impl Service {
         Err(sign_quote::not_verifiable(
             "this Coordinator runs in simulation, where quotes cannot be verified",
         ))
+    }
+
+    /// Hands a recovery secret in, with its signature. Answers how many are still missing; 0: recovered.
+    ///
+    /// # Errors
+    /// [`RecoverRefusal`]
+    pub async fn recover(&self, secret: &[u8], signature: &[u8]) -> Result<usize, RecoverRefusal> {
+        self.recovery_desk()?
+            .hand_in(&self.keeper, secret, signature)
+            .await
+    }
+
+    /// The public key that recovery secrets may be encrypted for, PKIX DER.
+    ///
+    /// # Errors
+    /// `WrongPhase`, or `Internal` if it could not be made.
+    pub async fn recovery_public_key(&self) -> Result<Arc<[u8]>, Refusal> {
+        self.recovery_desk()?.public_key().await
+    }
+
+    /// Where recovery secrets are handed in.
+    ///
+    /// # Errors
+    /// `WrongPhase` if nothing waits for recovery.
+    pub fn recovery_desk(&self) -> Result<&Desk, Refusal> {
+        let waiting = self.snapshot().phase() == Phase::Recovery;
+        let desk = self.recovery.as_deref().filter(|_| waiting);
+        desk.ok_or_else(Refusal::wrong_phase)
     }
 
     /// Activates a marble.

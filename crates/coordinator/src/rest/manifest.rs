@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use axum::body::Body;
@@ -16,8 +15,6 @@ use marblerun_core::manifest::Name;
 use marblerun_core::refusal::Refusal;
 use marblerun_wire::rest::v2::SendManifest;
 use marblerun_wire::rest::{Base64Bytes, MAXIMUM_OTHER_BODY, Named, Reply, read_body, to_body, v1, v2};
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep_until};
 
 use super::Rest;
 use super::body::Received;
@@ -100,21 +97,6 @@ async fn set(rest: &Rest, request: Request<Body>, version: Version) -> Result<v2
     Ok(v2::ManifestSet {
         recovery_secrets: recovery_secrets(&set.recovery_secrets),
     })
-}
-
-/// Lets manifests through one after the other, ten a second at most: they may come from strangers.
-#[derive(Default)]
-pub(super) struct Pace(Mutex<Option<Instant>>);
-
-impl Pace {
-    pub(super) async fn wait(&self) {
-        const APART: Duration = Duration::from_millis(100);
-        let mut last = self.0.lock().await;
-        if let Some(last) = *last {
-            sleep_until(last + APART).await;
-        }
-        *last = Some(Instant::now());
-    }
 }
 
 /// The replies to `GET manifest`, made once for each manifest: they may be large, and strangers may ask often and

@@ -32,6 +32,7 @@ use reply::{RefusedAs, Version};
 
 use crate::config::LogLevel;
 use crate::listen::Api;
+use crate::pace::Pace;
 use crate::service::Service;
 
 /// What the handlers share.
@@ -41,7 +42,7 @@ struct Rest {
     bodies: Arc<body::Bodies>,
     manifest_replies: Arc<manifest::Replies>,
     pending_reply: Arc<update_manifest::PendingReply>,
-    pace: Arc<manifest::Pace>,
+    pace: Arc<Pace>,
 }
 
 /// The client API of a Coordinator.
@@ -51,7 +52,7 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         bodies: Arc::new(body::Bodies::new()),
         manifest_replies: Arc::new(manifest::Replies::default()),
         pending_reply: Arc::new(update_manifest::PendingReply::default()),
-        pace: Arc::new(manifest::Pace::default()),
+        pace: Arc::new(Pace::default()),
     };
     let router = Router::new()
         .route(path::V1_STATUS, get(status::v1))
@@ -95,6 +96,8 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         .route(path::V2_SIGN_QUOTE, post(sign_quote::post_v2))
         .route(path::V2_MONOTONIC_COUNTER, post(counter::post_v2))
         .route(path::V1_RECOVER, post(recover::post_v1))
+        .route(path::V2_RECOVER, post(recover::post_v2))
+        .route(path::V2_RECOVER_PUBLIC_KEY, get(recover::public_key))
         .fallback(not_allowed)
         .method_not_allowed_fallback(not_allowed)
         .with_state(rest);

@@ -7,6 +7,7 @@ pub mod activate;
 pub mod counter;
 pub mod inspect;
 pub mod read_secrets;
+pub mod recover;
 mod rehearsal;
 pub mod set_manifest;
 pub mod sign_quote;

@@ -81,6 +81,20 @@ impl RecoveryPlan {
     }
 }
 
+/// What a manifest with so many recovery keys and this `RecoveryThreshold` (0: all) prescribes: the scheme, and
+/// how many secrets are needed; `None` if they do not fit each other.
+pub fn prescribed(keys: usize, threshold: usize) -> Option<(RecoveryScheme, usize)> {
+    let all_needed = threshold == 0 || threshold == keys;
+    match keys {
+        _ if threshold == 1 || threshold > keys => None,
+        0 => Some((RecoveryScheme::None, 0)),
+        1 => Some((RecoveryScheme::Single, 1)),
+        2..=MAX_SHARES if all_needed => Some((RecoveryScheme::Xor, keys)),
+        2..=255 => Some((RecoveryScheme::Shamir, threshold)),
+        _ => None,
+    }
+}
+
 /// Why shares do not make a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CombineError {
@@ -140,6 +154,28 @@ mod tests {
                 !fits(scheme, threshold, shares),
                 "{scheme:?} {threshold} of {shares}"
             );
+        }
+    }
+
+    #[test]
+    fn manifests_prescribe_their_scheme() {
+        use RecoveryScheme::{None as NoScheme, Shamir, Single, Xor};
+        for (keys, threshold, expected) in [
+            (0, 0, Some((NoScheme, 0))),
+            (1, 0, Some((Single, 1))),
+            (2, 0, Some((Xor, 2))),
+            (2, 2, Some((Xor, 2))),
+            (3, 2, Some((Shamir, 2))),
+            (255, 254, Some((Shamir, 254))),
+            (4096, 0, Some((Xor, 4096))),
+            (0, 1, None),
+            (1, 1, None),
+            (3, 1, None),
+            (3, 4, None),
+            (256, 2, None),
+            (4097, 0, None),
+        ] {
+            assert_eq!(prescribed(keys, threshold), expected, "{threshold} of {keys}");
         }
     }
 
