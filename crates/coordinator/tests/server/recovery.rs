@@ -171,7 +171,7 @@ async fn locked(holders: &[Holder], threshold: usize, flags: &[&str]) -> Locked 
 
 impl Locked {
     /// Everything is as it was, and the next start needs no recovery.
-    async fn is_recovered(self, flags: &[&str]) {
+    async fn expect_recovered(self, flags: &[&str]) {
         let Self {
             directory,
             mut program,
@@ -245,7 +245,7 @@ async fn one_holder_recovers_with_the_data_key() {
         let files = |name: &str| locked.directory.path().join("state").join(name).exists();
         assert!(!files("sealed_key"));
         assert_eq!(post(program, secret, &one.sign(secret)).await, taken(0));
-        locked.is_recovered(&flags).await;
+        locked.expect_recovered(&flags).await;
     }
 }
 
@@ -301,7 +301,7 @@ async fn all_of_several_holders_recover_one_of_them_offline() {
         post(program, &secrets[1], &three.sign(&secrets[1])).await,
         taken(0)
     );
-    locked.is_recovered(&[]).await;
+    locked.expect_recovered(&[]).await;
 }
 
 #[tokio::test]
@@ -317,7 +317,7 @@ async fn two_of_three_holders_recover() {
     assert_eq!(post(program, &secrets[2], &two.sign(&secrets[2])).await, taken(2));
     let encrypted = encrypt(program, &secrets[0]).await;
     assert_eq!(post(program, &encrypted, &one.sign(&secrets[0])).await, taken(0));
-    locked.is_recovered(&flags).await;
+    locked.expect_recovered(&flags).await;
 }
 
 #[tokio::test]
