@@ -40,6 +40,8 @@ pub struct Service {
     preparing_requests: Arc<Semaphore>,
     /// Where recovery secrets are handed in, if the start found a state that does not open.
     recovery: Option<Arc<Desk>>,
+    /// Who writes secrets has one; an update that writers made stale takes all of them.
+    writing_secrets: Arc<Semaphore>,
 }
 
 /// The certificate a caller presented in the handshake, if any.
@@ -81,6 +83,7 @@ impl Service {
             preparing_marbles: Arc::new(Semaphore::new(PREPARING_AT_ONCE)),
             preparing_requests: Arc::new(Semaphore::new(PREPARING_AT_ONCE)),
             recovery: None,
+            writing_secrets: Arc::new(Semaphore::new(PREPARING_AT_ONCE)),
         }
     }
 
@@ -134,8 +137,7 @@ impl Service {
         let prepare = move |state: &State, ambient: &Ambient<'_>| {
             update_manifest::prepare(state, &sent.request(&limits, &environment), ambient)
         };
-        self.settle(&self.preparing_manifest, prepare, update_manifest::decide)
-            .await
+        self.settle_update(prepare, update_manifest::decide).await
     }
 
     /// Acknowledges the pending update of the manifest.
@@ -152,7 +154,7 @@ impl Service {
             update_manifest::prepare_acknowledgement(state, &sent.request(&limits, &environment), ambient)
         };
         let decide = update_manifest::decide_acknowledgement;
-        self.settle(&self.preparing_manifest, prepare, decide).await
+        self.settle_update(prepare, decide).await
     }
 
     /// Cancels the pending update of the manifest.
@@ -187,7 +189,7 @@ impl Service {
     ) -> Result<write_secrets::SecretsWritten, Refusal> {
         let prepare =
             move |state: &State, _: &Ambient<'_>| write_secrets::prepare(state, leaf.as_deref(), &uploads);
-        self.settle(&self.preparing_requests, prepare, write_secrets::decide)
+        self.settle(&self.writing_secrets, prepare, write_secrets::decide)
             .await
     }
 
@@ -296,20 +298,54 @@ impl Service {
         prepare: impl Fn(&State, &Ambient<'_>) -> Result<P, Refusal> + Send + Sync + 'static,
         decide: fn(&State, &P, &Ambient<'_>) -> Result<Verdict<R>, Refusal>,
     ) -> Result<R, Refusal> {
-        let turn = take_turn(turns).await?;
-        let prepare = Arc::new(prepare);
+        let (turn, prepare) = (take_turn(turns).await?, Arc::new(prepare));
         for _ in 0..ATTEMPTS {
-            let (prepare, turn) = (Arc::clone(&prepare), Arc::clone(&turn));
-            let prepared = self.prepare(move |state, ambient| {
-                let prepared = prepare(state, ambient);
-                drop(turn);
-                prepared
-            });
-            if let Some(reply) = self.decide(prepared.await?, decide).await? {
+            if let Some(reply) = self.attempt(&turn, &prepare, decide).await? {
                 return Ok(reply);
             }
         }
         Err(changing())
+    }
+
+    /// Settles an update. It rests on uploaded secrets and takes longer than writing them: when writers were faster,
+    /// the next attempts wait for those who write and let nobody else begin, so that it gets its turn.
+    async fn settle_update<P: Send + 'static, R: Send + 'static>(
+        &self,
+        prepare: impl Fn(&State, &Ambient<'_>) -> Result<P, Refusal> + Send + Sync + 'static,
+        decide: fn(&State, &P, &Ambient<'_>) -> Result<Verdict<R>, Refusal>,
+    ) -> Result<R, Refusal> {
+        let (turn, prepare) = (take_turn(&self.preparing_manifest).await?, Arc::new(prepare));
+        if let Some(reply) = self.attempt(&turn, &prepare, decide).await? {
+            return Ok(reply);
+        }
+        let all = u32::try_from(PREPARING_AT_ONCE).unwrap_or(u32::MAX);
+        let _writers = self
+            .writing_secrets
+            .acquire_many(all)
+            .await
+            .map_err(Refusal::internal)?;
+        for _ in 1..ATTEMPTS {
+            if let Some(reply) = self.attempt(&turn, &prepare, decide).await? {
+                return Ok(reply);
+            }
+        }
+        Err(changing())
+    }
+
+    /// Prepares and has the keeper decide; `None`: what was prepared is stale.
+    async fn attempt<P: Send + 'static, R: Send + 'static>(
+        &self,
+        turn: &Arc<OwnedSemaphorePermit>,
+        prepare: &Arc<impl Fn(&State, &Ambient<'_>) -> Result<P, Refusal> + Send + Sync + 'static>,
+        decide: fn(&State, &P, &Ambient<'_>) -> Result<Verdict<R>, Refusal>,
+    ) -> Result<Option<R>, Refusal> {
+        let (prepare, turn) = (Arc::clone(prepare), Arc::clone(turn));
+        let prepared = self.prepare(move |state, ambient| {
+            let prepared = prepare(state, ambient);
+            drop(turn);
+            prepared
+        });
+        self.decide(prepared.await?, decide).await
     }
 
     /// Prepares against the published state, off the async threads: it may make keys.

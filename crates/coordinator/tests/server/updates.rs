@@ -337,3 +337,42 @@ async fn activations_during_updates_are_of_one_manifest_or_the_other() {
             .all(|one| one.env["SHARED"] == last.env["SHARED"])
     );
 }
+
+#[tokio::test]
+async fn writers_do_not_keep_an_update_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let (program, users) = (start(directory.path(), &[]), Users::new());
+    let mut manifest = users.manifest();
+    manifest["Config"]["UpdateThreshold"] = json!(1);
+    program.set_manifest(&manifest).await;
+    let (program, users) = (Arc::new(program), Arc::new(users));
+    // What is written is kept by each update, so that each update rests on it.
+    program
+        .v2(&users.admin, "POST", "secrets", upload([("token", "0")]))
+        .await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut writing = tokio::task::JoinSet::new();
+    for writer in 0..8 {
+        let (program, users, stop) = (Arc::clone(&program), Arc::clone(&users), Arc::clone(&stop));
+        writing.spawn(async move {
+            let mut written = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let value = format!("{writer}-{written}");
+                let body = upload([("token", value.as_str())]);
+                program.v2(&users.admin, "POST", "secrets", body).await;
+                written += 1;
+            }
+            written
+        });
+    }
+    for number in 0..5 {
+        manifest["Marbles"]["plain"]["Parameters"]["Argv"] = json!([number.to_string()]);
+        let body = wrapped(&manifest);
+        program.v2(&users.alice, "POST", "update", body).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let written: usize = writing.join_all().await.into_iter().sum();
+    assert!(written > 0);
+    // Two entries for each update, one for each secret.
+    assert_eq!(program.update_log().await.len(), 1 + 1 + 2 * 5 + written);
+}
