@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::support::{activate, apply, authority, deploy};
+use super::support::{USER, activate, apply, authority, deploy, update};
 
 /// Keys shorter than this may be alike by chance.
 const TELLING: usize = 16;
@@ -93,6 +93,8 @@ impl Plan {
             (name.clone(), marble)
         };
         json!({
+            "Users": {"user": {"Certificate": USER, "Roles": ["updater"]}},
+            "Roles": {"updater": {"ResourceType": "Manifest", "Actions": ["UpdateManifest"]}},
             "Packages": {"p": {"Debug": true}},
             "Marbles": self.marbles.iter().map(marble).collect::<Map<_, _>>(),
             "Secrets": self.secrets.iter().map(secret).collect::<Map<_, _>>(),
@@ -237,6 +239,41 @@ proptest! {
         }
         let count = plan.secrets.iter().filter(|(_, _, shared)| *shared).count();
         prop_assert_eq!(shared.len(), count, "shared keys are the same for all marbles");
+    }
+
+    #[test]
+    fn previous_is_what_was_before_the_last_rotation(
+        plan in plan(),
+        rotations in proptest::collection::vec(any::<bool>(), 1..=4),
+    ) {
+        let dice = TestDice::new(1);
+        let mut state = deployed(&plan, authority(plan.suite, &dice), plan.root_secrets[0], 8);
+        let (marble_type, uuid) = (&plan.marbles[0].0, plan.uuids[0]);
+        let mut before = given(&state, marble_type, uuid, 9);
+        for rotate in rotations {
+            let mut manifest = plan.manifest();
+            manifest["Config"] = json!({"RotateRootSecret": rotate});
+            update(&mut state, &manifest, &dice);
+            let after = given(&state, marble_type, uuid, 10);
+            for (name, ..) in &plan.secrets {
+                let [now, previous] = ["NOW", "BEFORE"].map(|age| format!("{age} {name}"));
+                if !rotate {
+                    prop_assert_eq!(&after[&now], &before[&now]);
+                    prop_assert_eq!(&after[&previous], &before[&previous]);
+                    continue;
+                }
+                prop_assert_eq!(&after[&previous], &before[&now]);
+                if before[&now].len() >= TELLING {
+                    prop_assert_ne!(&after[&now], &before[&now]);
+                }
+            }
+            prop_assert_eq!(after["SEAL"] != before["SEAL"], rotate);
+            // Also from the file.
+            let (file, _) = seal_state(&state, StateId::generate(&dice), &dice).unwrap();
+            let opened = open_state(&file, &state.sealing().unwrap().key).unwrap().state;
+            prop_assert_eq!(&given(&opened, marble_type, uuid, 11), &after);
+            before = after;
+        }
     }
 
     #[test]

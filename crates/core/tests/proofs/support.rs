@@ -6,7 +6,7 @@ use marblerun_core::change::Change;
 use marblerun_core::decision::{Decision, Verdict};
 use marblerun_core::flow::activate::Activated;
 use marblerun_core::flow::set_manifest::ManifestSet;
-use marblerun_core::flow::{activate, set_manifest};
+use marblerun_core::flow::{activate, set_manifest, update_manifest};
 use marblerun_core::manifest::{HsmEnvironment, Limits};
 use marblerun_core::pki::authority::{self, Authority};
 use marblerun_core::pki::{CryptoSuite, HostName};
@@ -46,6 +46,33 @@ pub fn apply(state: &mut State, changes: &[Change]) {
     changes.iter().for_each(|change| state.apply(change));
 }
 
+/// A user of test manifests.
+pub const USER: &str = include_str!("../golden/manifest/keys/user-p256.pem");
+
+/// The certificate of [`USER`], DER.
+pub fn user() -> Vec<u8> {
+    from_pem(USER)
+}
+
+/// Brings another manifest into force, proposed by [`USER`] alone.
+pub fn update(state: &mut State, manifest: &Value, dice: &dyn Dice) {
+    let (leaf, raw) = (user(), manifest.to_string());
+    let (limits, environment) = (Limits::default(), HsmEnvironment::from_lookup(|_| false));
+    let request = update_manifest::Request {
+        leaf: Some(&leaf),
+        raw: raw.as_bytes(),
+        may_yield_recovery_secrets: true,
+        limits: &limits,
+        environment: &environment,
+    };
+    let ambient = ambient(dice);
+    let update =
+        update_manifest::prepare(state, &request, &ambient).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let Decision { changes, reply } = decided(update_manifest::decide(state, &update, &ambient));
+    assert!(matches!(reply, update_manifest::Outcome::Applied(_)));
+    apply(state, &changes);
+}
+
 pub fn try_activate(
     state: &State,
     marble_type: &str,
@@ -78,8 +105,11 @@ pub fn decided<R>(verdict: Result<Verdict<R>, Refusal>) -> Decision<R> {
 
 /// The recorded request of an activation.
 fn csr() -> Vec<u8> {
+    from_pem(include_str!("../golden/recorded.csr.pem"))
+}
+
+fn from_pem(text: &str) -> Vec<u8> {
     use base64::Engine as _;
-    const PEM: &str = include_str!("../golden/recorded.csr.pem");
-    let body: String = PEM.lines().filter(|line| !line.starts_with("-----")).collect();
+    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
     base64::engine::general_purpose::STANDARD.decode(body).unwrap()
 }
