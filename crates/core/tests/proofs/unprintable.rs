@@ -102,13 +102,17 @@ fn secrets_cannot_be_printed() {
     use marblerun_core::change::Change;
     use marblerun_core::decision::{Decision, Prepared, Verdict};
     use marblerun_core::flow::activate::{Activated, Activation, Parameters};
+    use marblerun_core::flow::read_secrets::{SecretView, SecretsRead};
     use marblerun_core::flow::set_manifest::NewDeployment;
+    use marblerun_core::flow::update_manifest::Update;
+    use marblerun_core::flow::write_secrets::CheckedValues;
     use marblerun_core::pki::authority::Authority;
     use marblerun_core::pki::key::{PrivateKey, Signer};
     use marblerun_core::pki::marble::MarbleIdentity;
     use marblerun_core::sealed::{
         CheckpointSealer, DataKey, FrameSealer, OpenedState, ReadToEnd, Reader, Record,
     };
+    use marblerun_core::secret::upload::Upload;
     use marblerun_core::secret::value::{CertificateValue, SecretBytes, SecretValue};
     use marblerun_core::state::{Sealing, State};
     use marblerun_core::template::Data;
@@ -129,6 +133,11 @@ fn secrets_cannot_be_printed() {
         Activated,
         Activation,
         NewDeployment,
+        Upload,
+        CheckedValues,
+        SecretsRead,
+        SecretView,
+        Update,
         Prepared<Activation>,
         Prepared<NewDeployment>,
         Decision<Activated>,

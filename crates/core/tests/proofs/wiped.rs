@@ -9,19 +9,23 @@ use std::sync::{Arc, Mutex};
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey};
 use marblerun_core::ambient::{CryptoFault, Dice};
 use marblerun_core::change::Change;
-use marblerun_core::flow::inspect;
+use marblerun_core::flow::{inspect, read_secrets, write_secrets};
 use marblerun_core::pki::CryptoSuite;
 use marblerun_core::pki::authority;
 use marblerun_core::pki::key::{KeyKind, PrivateKey, SignatureHash};
 use marblerun_core::pki::pem;
 use marblerun_core::recovery::{shamir, xor};
 use marblerun_core::sealed::{DataKey, KeyBinding, KeyFile, StateId, open_state, seal_state};
+use marblerun_core::secret::upload::Upload;
 use marblerun_core::secret::value::{SecretBytes, SecretValue};
+use marblerun_core::state::State;
 use marblerun_core::testing::TestDice;
 use serde_json::{Value, json};
 
 use super::allocator::Canaries;
-use super::support::{activate, ambient, authority, deploy, try_activate};
+use super::support::{
+    USER, activate, ambient, apply, authority, decided, deploy, try_activate, update, user,
+};
 
 const UUID: &str = "11111111-2222-4333-8444-555555555555";
 
@@ -151,6 +155,7 @@ fn skip(der: &[u8]) -> &[u8] {
 }
 
 const SYMMETRIC: [&str; 4] = ["shared", "sharedLong", "private", "privateShort"];
+const READABLE: [&str; 4] = ["shared", "c256", "late", "givenCert"];
 const CERTIFICATES: [&str; 7] = ["c224", "c256", "c384", "c521", "c25519", "c2048", "c3072"];
 
 fn manifest(recovery_keys: &[Ready], threshold: usize) -> Value {
@@ -190,18 +195,25 @@ fn manifest(recovery_keys: &[Ready], threshold: usize) -> Value {
     );
     env.insert(
         "ALL".into(),
-        json!("{{ range .Secrets }}{{ if eq .Type \"symmetric-key\" }}{{ hex . }}{{ end }}{{ end }}"),
+        json!("{{ range .Secrets }}{{ if and (eq .Type \"symmetric-key\") (not .UserDefined) }}{{ hex . }}{{ end }}{{ end }}"),
     );
     // Rendered after the others, and refused: a value with a NUL, more output than there may be.
     let mut broken = env.clone();
     broken.insert(
         "Z".into(),
-        json!("{{ hex .Secrets.shared }}{{ hex .Secrets.sharedLong }}{{ string .Secrets.late }}"),
+        json!("{{ hex .Secrets.shared }}{{ hex .Secrets.sharedLong }}{{ string .Secrets.late }}{{ hex .Secrets.given }}{{ pem .Secrets.givenCert.Private }}"),
     );
-    let many = "{{ $x := hex .Secrets.sharedLong }}{{ range .Secrets }}{{ range $.Secrets }}{{ printf \"%400000s%s\" $x $x }}{{ end }}{{ end }}";
+    let many = "{{ define \"a\" }}{{ printf \"%400000s%s\" . . }}{{ end }}{{ $x := hex .Secrets.sharedLong }}"
+        .to_owned() + &"{{ template \"a\" $x }}".repeat(50);
     let certificate =
         |kind: &str, size: u64, shared: bool| json!({"Type": kind, "Size": size, "Shared": shared});
     json!({
+        "Users": {"user": {"Certificate": USER, "Roles": ["updater", "reader", "writer"]}},
+        "Roles": {
+            "updater": {"ResourceType": "Manifest", "Actions": ["UpdateManifest"]},
+            "reader": {"ResourceType": "Secrets", "Actions": ["ReadSecret"], "ResourceNames": READABLE},
+            "writer": {"ResourceType": "Secrets", "Actions": ["WriteSecret"], "ResourceNames": ["late", "given", "givenCert"]},
+        },
         "Packages": {"p": {"Debug": true}},
         "Secrets": {
             "shared": {"Type": "symmetric-key", "Size": 128, "Shared": true},
@@ -209,6 +221,8 @@ fn manifest(recovery_keys: &[Ready], threshold: usize) -> Value {
             "private": {"Type": "symmetric-key", "Size": 2048},
             "privateShort": {"Type": "symmetric-key", "Size": 128},
             "late": {"Type": "plain", "UserDefined": true},
+            "given": {"Type": "symmetric-key", "Size": 256, "UserDefined": true},
+            "givenCert": {"Type": "cert-ecdsa", "Size": 256, "UserDefined": true},
             "c224": certificate("cert-ecdsa", 224, false),
             "c256": certificate("cert-ecdsa", 256, true),
             "c384": certificate("cert-ecdsa", 384, false),
@@ -244,7 +258,7 @@ fn run(suite: CryptoSuite, keys: &[Ready], raw: &Value, show: Show<'_>) {
     let own = authority(suite, &dice);
     let root_secret = SecretBytes::fill_with(32, |out| dice.fill(out));
     show("root secret", root_secret.expose());
-    let (state, changes, reply) = deploy(own, root_secret, raw, &dice);
+    let (mut state, changes, reply) = deploy(own, root_secret, raw, &dice);
     assert!(inspect::manifest(&state).is_some());
     drop(changes);
     recover(keys, &state, &reply.recovery_secrets, show);
@@ -264,10 +278,24 @@ fn run(suite: CryptoSuite, keys: &[Ready], raw: &Value, show: Show<'_>) {
             .unwrap_err();
         assert!(refusal.to_string().contains(reason), "{refusal}");
     }
-    // The next generation of the authority, as an update makes it; the old one goes with its state.
-    let renewed = authority::renew_intermediate(state.authority(), &ambient(&dice)).unwrap();
+    write_and_read(&mut state, &dice, show);
+    assert!(
+        try_activate(&state, "broken", UUID, &dice).is_ok(),
+        "`late` has its value now"
+    );
+    let mut rotated = raw.clone();
+    rotated["Config"]["RotateRootSecret"] = json!(true);
+    update(&mut state, &rotated, &dice);
+    let activated = activate(&state, "all", UUID, &dice);
+    for (variable, value) in &activated.parameters.env {
+        if variable.starts_with("K_") || &**variable == "SEAL" {
+            show(&format!("rotated {variable}"), value);
+        }
+    }
+    drop(activated);
+    seal(&state, &dice, show);
+    authority::sign_manifest(state.authority(), b"manifest", &ambient(&dice)).unwrap();
     drop(state);
-    authority::sign_manifest(&renewed, b"manifest", &ambient(&dice)).unwrap();
     // Keys as users upload them.
     for key in keys {
         let parsed = PrivateKey::from_pkcs8(&key.pkcs8).unwrap();
@@ -279,10 +307,50 @@ fn run(suite: CryptoSuite, keys: &[Ready], raw: &Value, show: Show<'_>) {
     }
 }
 
+/// A user uploads values of every kind, and reads some back.
+fn write_and_read(state: &mut State, dice: &dyn Dice, show: Show<'_>) {
+    let user = user();
+    let names = READABLE.map(Arc::from);
+    let before = read_secrets::read(state, Some(&user), &names).unwrap();
+    let pair = &before.secrets["c256"];
+    let key = SecretBytes::fill_with(32, |out| dice.fill(out));
+    show("given", key.expose());
+    // Text, without NUL.
+    let text = SecretBytes::fill_with(64, |out| {
+        dice.fill(out);
+        out.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
+    });
+    show("late", text.expose());
+    let upload = |key: &SecretBytes| Upload {
+        key: Some(key.clone()),
+        ..Upload::default()
+    };
+    let certificate = Upload {
+        key: None,
+        certificate: pair.certificate().map(Arc::from),
+        private: pair.private().map(SecretBytes::copy_from),
+    };
+    let uploads = [
+        ("given".into(), upload(&key)),
+        ("late".into(), upload(&text)),
+        ("givenCert".into(), certificate),
+    ];
+    let prepared = write_secrets::prepare(state, Some(&user), &uploads.into())
+        .unwrap_or_else(|refusal| panic!("{refusal}"));
+    let changes = decided(write_secrets::decide(state, &prepared, &ambient(dice))).changes;
+    apply(state, &changes);
+    let after = read_secrets::read(state, Some(&user), &names).unwrap();
+    assert!(after.secrets["givenCert"].private() == pair.private());
+    assert_eq!(after.secrets["late"].public().map(<[u8]>::len), Some(64));
+    // What does not fit is refused, and wiped as well.
+    let long = [("given".into(), upload(&SecretBytes::copy_from(text.expose())))];
+    assert!(write_secrets::prepare(state, Some(&user), &long.into()).is_err());
+}
+
 /// Shares are decrypted and put together again, as in a recovery.
 fn recover(
     keys: &[Ready],
-    state: &marblerun_core::state::State,
+    state: &State,
     encrypted: &BTreeMap<std::sync::Arc<str>, Vec<u8>>,
     show: Show<'_>,
 ) {
@@ -314,10 +382,13 @@ fn recover(
 }
 
 /// The whole state and a change go to a file and come back.
-fn seal(state: &marblerun_core::state::State, dice: &dyn Dice, show: Show<'_>) {
+fn seal(state: &State, dice: &dyn Dice, show: Show<'_>) {
     let sealing = state.sealing().unwrap();
     let seal_key = SecretBytes::fill_with(32, |out| dice.fill(out));
-    show("seal key", seal_key.expose());
+    show(
+        &format!("seal key {}", state.manifest_generation()),
+        seal_key.expose(),
+    );
     let state_id = StateId::generate(dice);
     let mut file = KeyFile::new(state_id, KeyBinding::Product, [1; 32]);
     file.wrap(sealing.key_generation, &sealing.key, &seal_key, dice)
@@ -373,13 +444,18 @@ fn nothing_is_freed_unwiped(suite: CryptoSuite, recovery_keys: usize, threshold:
         let secret = match name.strip_prefix("env ") {
             Some(variable) if variable.starts_with("K_") => hex::decode(value).unwrap(),
             Some("SEAL") => hex::decode(&value[..64]).unwrap(),
+            None if name.starts_with("rotated K_") => hex::decode(value).unwrap(),
+            None if name.starts_with("rotated ") => hex::decode(&value[..64]).unwrap(),
             None if !name.starts_with("file ") => value.clone(),
             _ => continue,
         };
         canaries.add(name, &secret);
         labels.push(name.clone());
     }
-    assert!(labels.len() == SYMMETRIC.len() + 4 + recovery_keys, "{labels:?}");
+    assert!(
+        labels.len() == 2 * SYMMETRIC.len() + 8 + recovery_keys,
+        "{labels:?}"
+    );
     for (index, key) in keys.iter().enumerate() {
         let (start, end) = secret_part(key);
         let label = format!("key {index} ({:?})", key.kind);
