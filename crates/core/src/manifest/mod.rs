@@ -1,9 +1,9 @@
 //! The manifest: a document as written becomes a checked [`Manifest`] or a list of problems (`spec/01`).
 //!
-//! The way of a manifest: [`document`] reads the bytes into a tree that keeps what JSON libraries drop
-//! (repeated fields, the author's spelling), [`field`] walks the tree and remembers the path, one file per
-//! section turns fields into checked values, and [`compile`] puts the sections together. Nothing stops at the
-//! first problem: [`report`] collects them.
+//! The way of a manifest: `document` reads the bytes into a tree that keeps what JSON libraries drop
+//! (repeated fields, the author's spelling), `field` walks the tree and remembers the path, one file per
+//! section turns fields into checked values, and `compile` puts the sections together. Nothing stops at the
+//! first problem: `report` collects them.
 
 mod bytes;
 mod certificate_template;

@@ -1,8 +1,8 @@
 //! The template language of `Files` and `Env`: Go's `text/template` over bytes (`spec/02`, "Templates").
 //!
-//! A source becomes tokens ([`lexer`]), a tree ([`parse`]), is checked in every branch against the definitions of
-//! the manifest ([`check`]), and is rendered as often as marbles are activated ([`render`]). Secrets are values
-//! that only the encodings can look into ([`encode`]); everything made of them is wiped when it is dropped.
+//! A source becomes tokens (`lexer`), a tree (`parse`), is checked in every branch against the definitions of
+//! the manifest (`check`), and is rendered as often as marbles are activated ([`render`]). Secrets are values
+//! that only the encodings can look into (`encode`); everything made of them is wiped when it is dropped.
 
 mod buffer;
 mod builtin;

@@ -2,7 +2,7 @@
 //! the same bytes, the last acknowledgement applies it; until then it can be cancelled.
 //!
 //! Users and threshold are those of the manifest in force. A proposal is checked by making the whole deployment it
-//! would lead to ([`next`]), which is also what applies it.
+//! would lead to (`next`), which is also what applies it.
 
 mod acknowledge;
 mod cancel;
