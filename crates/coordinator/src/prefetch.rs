@@ -140,3 +140,114 @@ fn fill(dice: &dyn Dice, shelf: &Weak<Shelf>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::{Duration, Instant};
+
+    use marblerun_core::manifest::{HsmEnvironment, Limits, check};
+    use marblerun_core::testing::TestDice;
+
+    use super::*;
+
+    /// Counts the RSA keys that were really made, by size.
+    struct Counting(TestDice, Mutex<BTreeMap<u16, usize>>);
+
+    impl Dice for Counting {
+        fn fill(&self, out: &mut [u8]) {
+            self.0.fill(out);
+        }
+
+        fn generate_key(&self, kind: KeyKind) -> Result<PrivateKey, CryptoFault> {
+            if let KeyKind::Rsa(size) = kind {
+                *self.1.lock().unwrap().entry(size).or_default() += 1;
+            }
+            self.0.generate_key(kind)
+        }
+
+        fn sign(
+            &self,
+            key: &PrivateKey,
+            hash: SignatureHash,
+            message: &[u8],
+        ) -> Result<Vec<u8>, CryptoFault> {
+            self.0.sign(key, hash, message)
+        }
+
+        fn encrypt_oaep_sha256(&self, key: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, CryptoFault> {
+            self.0.encrypt_oaep_sha256(key, plaintext)
+        }
+    }
+
+    fn manifest(referred: &str) -> Manifest {
+        let raw = format!(
+            r#"{{"Packages": {{"p": {{"Debug": true}}}},
+                "Marbles": {{"m": {{"Package": "p", "Parameters": {{"Env": {{"K": "{{{{ pem .Secrets.{referred}.Private }}}}"}}}}}}}},
+                "Secrets": {{"small": {{"Type": "cert-rsa", "Size": 2048}}, "large": {{"Type": "cert-rsa", "Size": 3072}},
+                            "shared": {{"Type": "cert-rsa", "Size": 2048, "Shared": true}}}}}}"#
+        );
+        let environment = HsmEnvironment::from_lookup(|_| false);
+        match check(raw.as_bytes(), &Limits::default(), &environment) {
+            Ok(checked) => checked.manifest,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn ready(dice: &PrefetchingDice) -> Vec<(u16, usize)> {
+        dice.shelf
+            .lock()
+            .iter()
+            .map(|(size, keys)| (*size, keys.len()))
+            .collect()
+    }
+
+    fn wait_for(dice: &PrefetchingDice, expected: &[(u16, usize)]) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while ready(dice) != expected {
+            assert!(
+                Instant::now() < deadline,
+                "ready: {:?}, expected {expected:?}",
+                ready(dice)
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn keys_of_the_sizes_activations_ask_for_are_ready_and_no_others() {
+        let counting = Arc::new(Counting(TestDice::new(1), Mutex::default()));
+        let dice = PrefetchingDice::start(Arc::clone(&counting) as Arc<dyn Dice>).unwrap();
+        assert_eq!(ready(&dice), []);
+
+        dice.serve(&manifest("small"));
+        wait_for(&dice, &[(2048, READY)]);
+        assert_eq!(
+            *counting.1.lock().unwrap(),
+            BTreeMap::from([(2048, READY)]),
+            "nobody refers to the other sizes"
+        );
+        let key = dice.generate_key(KeyKind::Rsa(2048)).unwrap();
+        assert_eq!(key.kind(), KeyKind::Rsa(2048));
+        wait_for(&dice, &[(2048, READY)]);
+        assert_eq!(
+            counting.1.lock().unwrap()[&2048],
+            READY + 1,
+            "one taken, one made in its place"
+        );
+
+        dice.generate_key(KeyKind::Rsa(3072)).unwrap();
+        assert_eq!(
+            counting.1.lock().unwrap()[&3072],
+            1,
+            "a size nobody keeps is made when asked for"
+        );
+
+        dice.serve(&manifest("shared"));
+        assert_eq!(
+            ready(&dice),
+            [],
+            "a shared secret is made once, with the manifest"
+        );
+    }
+}
