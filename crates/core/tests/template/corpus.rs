@@ -1,86 +1,14 @@
-//! The template language against Go's own: each template of the corpus gives the same bytes, or fails in both.
+//! The template language against Go's own: each template of the corpus gives the same bytes, or fails in both; and
+//! what Go renders but a manifest may not hold is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use marblerun_core::template::Place;
+use marblerun_core::template::{Place, TemplateError};
 use serde::Deserialize;
 
 use crate::fixture::{Fixture, decode, read};
 
-/// Templates that Go renders and we refuse, each class demanded by the specification; the classes are explained
-/// in `docs/compatibility.md`, section "Templates".
-const STRICTER: [(&str, &[&str]); 4] = [
-    (
-        "a secret, or a way to one, printed without an encoding",
-        &[
-            "unprintable/01",
-            "unprintable/02",
-            "unprintable/03",
-            "unprintable/04",
-            "unprintable/05",
-            "unprintable/06",
-            "unprintable/07",
-            "unprintable/08",
-            "unprintable/09",
-            "unprintable/10",
-            "unprintable/11",
-            "unprintable/12",
-            "unprintable/13",
-            "unprintable/14",
-            "unprintable/15",
-            "unprintable/16",
-            "unprintable/17",
-            "unprintable/18",
-            "unprintable/19",
-            "unprintable/20",
-            "unprintable/21",
-            "unprintable/22",
-            "unprintable/23",
-            "unprintable/24",
-            "unprintable/25",
-            "unprintable/26",
-            "unprintable/27",
-            "unprintable/28",
-            "unprintable/29",
-            "unprintable/30",
-            "with/15",
-            "not-taken/03",
-        ],
-    ),
-    (
-        "a mistake in a branch that is not taken",
-        &[
-            "not-taken/01",
-            "not-taken/02",
-            "not-taken/04",
-            "not-taken/05",
-            "not-taken/06",
-            "not-taken/07",
-            "not-taken/08",
-            "not-taken/09",
-            "not-taken/10",
-            "not-taken/14",
-            "not-taken/15",
-        ],
-    ),
-    (
-        "a secret that the manifest does not define",
-        &[
-            "not-taken/16",
-            "not-taken/17",
-            "not-taken/18",
-            "not-taken/19",
-            "not-taken/20",
-            "len-index-slice/23",
-        ],
-    ),
-    (
-        "a NUL byte in an environment variable",
-        &["env-encodings/25", "env-encodings/26"],
-    ),
-];
-
-/// Templates that differ for another reason; each is explained in `docs/compatibility.md`.
+/// Templates whose outcome differs from Go's; each is explained in `docs/compatibility.md`.
 const DIFFERENT: [&str; 6] = [
     "numbers/32",
     "numbers/33",
@@ -88,6 +16,15 @@ const DIFFERENT: [&str; 6] = [
     "bytes/02",
     "bytes/06",
     "bytes/08",
+];
+
+/// Why a template that Go would render is refused when the manifest is set (`spec/02`), as `docs/compatibility.md`,
+/// section "Templates", explains.
+const REASONS: [&str; 4] = [
+    "a secret, or a way to one, printed without an encoding",
+    "a mistake in a branch that is not taken",
+    "a secret that the manifest does not define",
+    "a NUL byte in an environment variable",
 ];
 
 #[derive(Deserialize)]
@@ -98,6 +35,27 @@ struct Case {
     source: String,
     #[serde(default)]
     base64: bool,
+    /// In `refused.json` alone: one of [`REASONS`].
+    why: Option<String>,
+}
+
+impl Case {
+    fn source(&self) -> Vec<u8> {
+        if self.base64 {
+            decode(&self.source)
+        } else {
+            self.source.clone().into_bytes()
+        }
+    }
+
+    fn run(&self, fixture: &Fixture) -> Result<Vec<u8>, TemplateError> {
+        let place = match self.place.as_str() {
+            "file" => Place::File,
+            "env" => Place::Env,
+            other => panic!("{}: unknown place {other}", self.name),
+        };
+        fixture.run(place, &self.source())
+    }
 }
 
 #[derive(Deserialize)]
@@ -108,74 +66,80 @@ struct Expectation {
     error: Option<String>,
 }
 
-/// How one template compares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Comparison {
-    Same,
-    /// Go renders it, we refuse it.
-    Stricter,
-    /// Any other disagreement.
-    Different,
+/// The templates of `cases` with what Go makes of them.
+fn load(cases: &str, expected: &str) -> Vec<(Case, Expectation)> {
+    let cases: Vec<Case> = read(cases);
+    let expectations: Vec<Expectation> = read(expected);
+    assert!(
+        cases
+            .iter()
+            .map(|case| &case.name)
+            .eq(expectations.iter().map(|expected| &expected.name)),
+        "{expected} is not of these templates: see README.md"
+    );
+    cases.into_iter().zip(expectations).collect()
+}
+
+/// The templates on which this engine and Go disagree, with an account of each.
+fn disagreements(cases: &[(Case, Expectation)]) -> BTreeMap<String, String> {
+    let fixture = Fixture::load();
+    let mut found = BTreeMap::new();
+    for (case, expected) in cases {
+        let ours = case.run(&fixture);
+        let theirs = expected.output.as_deref().map(decode);
+        let same = match (&ours, &theirs) {
+            (Ok(ours), Some(theirs)) => ours == theirs,
+            (Err(_), None) => true,
+            _ => false,
+        };
+        if !same {
+            let ours = ours.map_or_else(|error| error.to_string(), |ours| format!("{ours:?}"));
+            let error = expected.error.as_deref().unwrap_or_default();
+            found.insert(
+                case.name.clone(),
+                format!("  {:?}\n  ours: {ours}\n  Go's: {theirs:?} {error}", case.source),
+            );
+        }
+    }
+    found
 }
 
 #[test]
 fn go_agrees() {
-    let fixture = Fixture::load();
-    let cases: Vec<Case> = read("templates.json");
-    let expected: Vec<Expectation> = read("expected.json");
+    let cases = load("templates.json", "expected.json");
     assert!(cases.len() >= 400, "{} templates", cases.len());
-    assert_eq!(
-        cases.len(),
-        expected.len(),
-        "expected.json is not of these templates: see README.md"
-    );
-
-    let stricter: BTreeMap<&str, &str> = STRICTER
-        .iter()
-        .flat_map(|(class, names)| names.iter().map(move |name| (*name, *class)))
-        .collect();
     assert!(DIFFERENT.len() <= 10);
-    let mut wrong = Vec::new();
-    for (case, expected) in cases.iter().zip(&expected) {
-        assert_eq!(case.name, expected.name);
-        let place = match case.place.as_str() {
-            "file" => Place::File,
-            "env" => Place::Env,
-            other => panic!("{}: unknown place {other}", case.name),
-        };
-        let source = if case.base64 {
-            decode(&case.source)
-        } else {
-            case.source.clone().into_bytes()
-        };
-        let ours = fixture.run(place, &source);
-        let comparison = match (&ours, &expected.output) {
-            (Ok(ours), Some(theirs)) if *ours == decode(theirs) => Comparison::Same,
-            (Err(_), None) => Comparison::Same,
-            (Err(_), Some(_)) => Comparison::Stricter,
-            _ => Comparison::Different,
-        };
-        let name = case.name.as_str();
-        let listed = match (stricter.contains_key(name), DIFFERENT.contains(&name)) {
-            (true, false) => comparison == Comparison::Stricter,
-            (false, true) => comparison != Comparison::Same,
-            (false, false) => comparison == Comparison::Same,
-            (true, true) => false,
-        };
-        if !listed {
-            let ours = ours.map_or_else(|error| error.to_string(), |ours| format!("{ours:?}"));
-            let theirs = expected.output.as_deref().map(decode);
-            let error = expected.error.as_deref().unwrap_or_default();
-            wrong.push(format!(
-                "{name}: {comparison:?}\n  {:?}\n  ours: {ours}\n  Go's: {theirs:?} {error}",
-                case.source
-            ));
-        }
-    }
+    let found = disagreements(&cases);
+    let listed: BTreeSet<&str> = DIFFERENT.into();
     assert!(
-        wrong.is_empty(),
-        "{} templates differ\n{}",
-        wrong.len(),
-        wrong.join("\n")
+        found.keys().map(String::as_str).eq(listed.iter().copied()),
+        "{} templates differ, {} are listed\n{found:#?}",
+        found.len(),
+        listed.len()
     );
+}
+
+#[test]
+fn a_wrong_expectation_is_found() {
+    let mut cases = load("templates.json", "expected.json");
+    let name = cases[0].0.name.clone();
+    cases[0].1.output = Some("AAAA".to_owned());
+    assert!(disagreements(&cases).contains_key(&name));
+    cases[0].1.output = None;
+    assert!(disagreements(&cases).contains_key(&name));
+}
+
+#[test]
+fn what_go_renders_but_no_manifest_may_hold_is_refused() {
+    let fixture = Fixture::load();
+    let cases = load("refused.json", "refused_expected.json");
+    let mut reasons = BTreeSet::new();
+    for (case, expected) in &cases {
+        let why = case.why.as_deref().expect("a reason");
+        assert!(REASONS.contains(&why), "{}: unknown reason {why}", case.name);
+        assert!(expected.output.is_some(), "{}: Go refuses it too", case.name);
+        assert!(case.run(&fixture).is_err(), "{}: rendered, {why}", case.name);
+        reasons.insert(why);
+    }
+    assert_eq!(reasons.len(), REASONS.len(), "every reason has a template");
 }
