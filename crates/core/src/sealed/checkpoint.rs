@@ -26,6 +26,25 @@ pub fn seal_state(
     state_id: StateId,
     dice: &dyn Dice,
 ) -> Result<(Vec<u8>, FrameSealer), SealedError> {
+    let mut file = Vec::new();
+    let sealer = seal_state_in_parts(state, state_id, dice, |bytes| {
+        file.extend_from_slice(bytes);
+        Ok::<_, SealedError>(())
+    })?;
+    Ok((file, sealer))
+}
+
+/// Seals a whole state as [`seal_state`] does, and gives the file to `write` a piece of at most about 1 MiB at a
+/// time, in order. When `write` fails, nothing more is sealed.
+///
+/// # Errors
+/// As [`seal_state`], and what `write` answers.
+pub fn seal_state_in_parts<E: From<SealedError>>(
+    state: &State,
+    state_id: StateId,
+    dice: &dyn Dice,
+    mut write: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<FrameSealer, E> {
     let deployment = state.deployment.as_ref().ok_or(SealedError::NotSealable)?;
     let sealing = deployment.sealing.as_ref().ok_or(SealedError::NotSealable)?;
     let header = Header::new(
@@ -34,11 +53,13 @@ pub fn seal_state(
         sealing.key_generation,
         sealing.recovery.clone(),
         dice,
-    )?;
+    )
+    .map_err(SealedError::from)?;
     let next_change = state.position.saturating_add(1);
-    let (sealer, file) = CheckpointSealer::start(&header, sealing.key.clone(), next_change)?;
+    let (sealer, clear) = CheckpointSealer::start(&header, sealing.key.clone(), next_change)?;
+    write(&clear)?;
     let mut parts = Encoder::new(Parts {
-        file,
+        write,
         sealer,
         part: Zeroizing::new(Vec::with_capacity(PART)),
         failed: None,
@@ -120,26 +141,25 @@ pub fn open_state(file: &[u8], key: &DataKey) -> Result<OpenedState, SealedError
 }
 
 /// Cuts what is written into parts and seals each.
-struct Parts<'d> {
-    file: Vec<u8>,
+struct Parts<'d, W, E> {
+    write: W,
     sealer: CheckpointSealer,
     /// Its capacity is that of a part, so it never grows.
     part: Zeroizing<Vec<u8>>,
-    failed: Option<SealedError>,
+    failed: Option<E>,
     dice: &'d dyn Dice,
 }
 
-impl Write for Parts<'_> {
+impl<W: FnMut(&[u8]) -> Result<(), E>, E: From<SealedError>> Write for Parts<'_, W, E> {
     type Error = Infallible;
 
     fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Infallible> {
         while !bytes.is_empty() && self.failed.is_none() {
             // A full part is sealed only when more follows: the last one is marked.
             if self.part.len() == PART {
-                match self.sealer.part(PART, fill(&self.part), self.dice) {
-                    Ok(frame) => self.file.extend_from_slice(&frame),
-                    Err(error) => self.failed = Some(error),
-                }
+                let sealed = self.sealer.part(PART, fill(&self.part), self.dice);
+                let written = sealed.map_err(E::from).and_then(|frame| (self.write)(&frame));
+                self.failed = written.err();
                 self.part.clear();
             }
             let (now, later) = bytes.split_at(bytes.len().min(PART - self.part.len()));
@@ -150,16 +170,16 @@ impl Write for Parts<'_> {
     }
 }
 
-impl Parts<'_> {
-    fn finish(mut self) -> Result<(Vec<u8>, FrameSealer), SealedError> {
+impl<W: FnMut(&[u8]) -> Result<(), E>, E: From<SealedError>> Parts<'_, W, E> {
+    fn finish(mut self) -> Result<FrameSealer, E> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         let (frame, sealer) = self
             .sealer
             .last_part(self.part.len(), fill(&self.part), self.dice)?;
-        self.file.extend_from_slice(&frame);
-        Ok((self.file, sealer))
+        (self.write)(&frame)?;
+        Ok(sealer)
     }
 }
 
@@ -340,17 +360,21 @@ mod tests {
                 sealing.recovery.clone(),
                 &dice,
             );
-            let (sealer, file) = CheckpointSealer::start(&header.unwrap(), sealing.key.clone(), 1).unwrap();
+            let (sealer, mut file) =
+                CheckpointSealer::start(&header.unwrap(), sealing.key.clone(), 1).unwrap();
             let part = Zeroizing::new(Vec::with_capacity(PART));
             let mut parts = Parts {
-                file,
+                write: |bytes: &[u8]| {
+                    file.extend_from_slice(bytes);
+                    Ok::<_, SealedError>(())
+                },
                 sealer,
                 part,
                 failed: None,
                 dice: &dice,
             };
             let _ = parts.write_all(&vec![1; length]);
-            let (file, _) = parts.finish().unwrap();
+            parts.finish().unwrap();
             let mut reader = Reader::open(&file, &sealing.key).unwrap();
             let mut count = 0;
             while reader.read().unwrap().is_some() {
@@ -358,6 +382,32 @@ mod tests {
             }
             assert_eq!(count, expected);
             reader.finish().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_ends_the_sealing() {
+        #[derive(Debug, PartialEq)]
+        struct Full;
+        impl From<SealedError> for Full {
+            fn from(error: SealedError) -> Self {
+                panic!("{error}")
+            }
+        }
+        // About two parts: the header, two frames.
+        let large = state(CryptoSuite::P256Aes128, 15_000);
+        for fails_at in 0..=4 {
+            let mut written = 0;
+            let sealed = seal_state_in_parts(&large, ID, &TestDice::new(3), |bytes| {
+                assert!(written <= fails_at, "something is written behind what failed");
+                assert!(bytes.len() < PART + 200);
+                written += 1;
+                if written > fails_at { Err(Full) } else { Ok(()) }
+            });
+            match sealed {
+                Ok(_) => assert!(fails_at >= written && written >= 3, "{written}"),
+                Err(error) => assert_eq!(error, Full),
+            }
         }
     }
 

@@ -21,7 +21,7 @@ mod wrap;
 
 use std::fmt;
 
-pub use checkpoint::{OpenedState, open_state, root_certificate_hash, seal_state};
+pub use checkpoint::{OpenedState, open_state, root_certificate_hash, seal_state, seal_state_in_parts};
 pub use frame::{CheckpointSealer, FrameSealer, MAX_FRAME_PAYLOAD};
 pub use header::{Header, MAX_HEADER_BYTES, StateId};
 pub use key::{DataKey, StateCipher};
