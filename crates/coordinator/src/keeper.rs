@@ -18,6 +18,8 @@ use marblerun_core::sealed::DataKey;
 use marblerun_core::state::State;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::store::checkpoint::Waker;
+
 /// Decisions that may wait; beyond, callers wait to hand theirs in.
 const QUEUE: usize = 1024;
 /// Decisions that share one write at most.
@@ -37,6 +39,13 @@ pub trait Journal: Send {
     /// # Errors
     /// The journal is as before; it may be tried again.
     fn restore(&mut self, published: &State) -> Result<(), JournalError>;
+
+    /// Called after the answers to a group that changed the state, and when it asked for it: the journal may put
+    /// itself in order. `published` is what it holds, unless a commit failed.
+    fn settle(&mut self, published: &State);
+
+    /// Takes what wakes the keeper, so that [`Journal::settle`] is called although nothing is committed.
+    fn wake_with(&mut self, wake: Waker);
 
     /// Opens the state that waits for recovery, and goes on with it if `check` agrees. Until then nothing is
     /// written.
@@ -92,10 +101,18 @@ impl Keeper {
     /// The thread could not be started.
     pub fn start(
         state: State,
-        journal: Box<dyn Journal>,
+        mut journal: Box<dyn Journal>,
         on_publish: impl Fn(&State) + Send + 'static,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (queue, waiting) = mpsc::channel(QUEUE);
+        // Weak: what is made in the background does not keep the writer alive.
+        let asleep = queue.downgrade();
+        journal.wake_with(Arc::new(move || {
+            if let Some(queue) = asleep.upgrade() {
+                // With a full queue there is no need: the journal settles after each group.
+                let _ = queue.try_send(Job::Alone(Box::new(Writer::settle)));
+            }
+        }));
         let published = Arc::new(ArcSwap::from_pointee(state));
         let writer = Writer {
             published: Arc::clone(&published),
@@ -221,10 +238,19 @@ impl Writer {
         } else {
             self.make_durable(&published, &changes, pending)
         };
+        let changed = !changes.is_empty();
         for answer in answers {
             answer(fate.clone());
         }
+        if changed {
+            self.settle();
+        }
         left_over
+    }
+
+    fn settle(&mut self) {
+        // After a failed commit the journal waits for `restore`, and knows so itself.
+        self.journal.settle(&self.published.load_full());
     }
 
     fn recover(&mut self, key: &DataKey, check: &Check) -> Result<bool, Refusal> {

@@ -17,6 +17,7 @@ use crate::seal::SealKeyError;
 use crate::seal::simulation::SimulationSealKeys;
 use crate::service::now;
 use crate::store::StoreError;
+use crate::store::checkpoint::Waker;
 use crate::store::files::FileStore;
 use crate::store::journal::SealedJournal;
 use crate::store::open::{Found, Opened, open};
@@ -93,7 +94,7 @@ fn begin(config: &Config, dice: &dyn Dice, recovering: bool) -> Result<State, Cr
 }
 
 /// The sealed journal as the keeper wants it.
-struct Durable(SealedJournal);
+pub(crate) struct Durable(pub(crate) SealedJournal);
 
 impl Journal for Durable {
     fn commit(&mut self, changes: &[Change], after: &State) -> Result<(), JournalError> {
@@ -106,6 +107,14 @@ impl Journal for Durable {
         self.0
             .restore(published)
             .map_err(|error| JournalError(error.to_string()))
+    }
+
+    fn settle(&mut self, published: &State) {
+        self.0.settle(published);
+    }
+
+    fn wake_with(&mut self, wake: Waker) {
+        self.0.wake_with(wake);
     }
 
     fn recover(&mut self, key: &DataKey, check: &Check) -> Result<State, RecoverError> {

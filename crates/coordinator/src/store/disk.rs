@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// One directory with plain files in it, named by their file names.
 ///
 /// What is written, renamed or removed is durable only after the file or the directory was synced.
-pub trait Disk: Send {
+pub trait Disk: Send + Sync {
     /// The names in the directory, in no order; what is not UTF-8 is replaced.
     ///
     /// # Errors
@@ -119,10 +119,15 @@ pub fn write_all(file: &mut dyn DiskFile, mut bytes: &[u8]) -> io::Result<()> {
 /// What the disk answers; which of the two files is there then is unknown.
 pub fn write_whole(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
     let new = format!("{name}.new");
-    let mut file = disk.create(&new)?;
-    write_all(&mut *file, bytes)?;
-    file.sync_all()?;
-    drop(file);
+    let written = disk.create(&new).and_then(|mut file| {
+        write_all(&mut *file, bytes)?;
+        file.sync_all()
+    });
+    if let Err(error) = written {
+        // On a full disk its bytes may be what the next attempt lacks; that it stays is no second error.
+        let _ = disk.remove(&new);
+        return Err(error);
+    }
     disk.rename(&new, name)?;
     disk.sync_directory()
 }

@@ -6,7 +6,7 @@
 //! | `sealed_key` | its data key, wrapped; losing it leads to recovery, never to loss of data |
 //! | `superseded-<time>-sealed_data`, `-sealed_key` | the latest state that was given up |
 //! | `torn-<time>` | what was cut off the end of `sealed_data` |
-//! | `*.new` | being written; left behind only by a crash |
+//! | `*.new` | being written, `checkpoint.new` beside a state that goes on growing; left behind only by a crash |
 //! | `lock` | locked while a Coordinator uses the directory |
 
 use std::io;
@@ -16,13 +16,15 @@ use marblerun_core::ambient::Timestamp;
 use marblerun_core::sealed::{MAX_FILE_BYTES, MAX_KEY_FILE_BYTES, SealedError};
 
 use super::disk::{Directory, Disk, DiskFile, write_all, write_whole};
-use super::{Replacement, Store, StoreError, Stored};
+use super::draft::FileDraft;
+use super::{Draft, Replacement, Store, StoreError, Stored};
 use crate::seal::simulation;
 use crate::startup;
 
 const DATA: &str = "sealed_data";
 const KEY: &str = "sealed_key";
 const NEW_DATA: &str = "sealed_data.new";
+const DRAFT: &str = "checkpoint.new";
 const LOCK: &str = "lock";
 const SUPERSEDED: &str = "superseded-";
 const TORN: &str = "torn-";
@@ -35,6 +37,8 @@ pub struct FileStore {
     clock: fn() -> Timestamp,
     /// The sealed file, open at its end, and its length; `None` while it cannot be appended to.
     end: Option<(Box<dyn DiskFile>, u64)>,
+    /// Prefix of the files that a replacement has put aside and not finished with.
+    aside: Option<String>,
 }
 
 impl FileStore {
@@ -61,6 +65,7 @@ impl FileStore {
                 disk,
                 clock,
                 end: None,
+                aside: None,
             }),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(StoreError::InUse {
                 directory: disk.path(""),
@@ -86,6 +91,45 @@ impl FileStore {
 
     fn write_whole(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         write_whole(&*self.disk, name, bytes).map_err(self.failed(name, "write"))
+    }
+
+    fn write_new_data(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut file = self
+            .disk
+            .create(NEW_DATA)
+            .map_err(self.failed(NEW_DATA, "create"))?;
+        write_all(&mut *file, bytes).map_err(self.failed(NEW_DATA, "write"))?;
+        file.sync_all().map_err(self.failed(NEW_DATA, "sync"))
+    }
+
+    /// Removes a file that means nothing, if it is there. It only saves space.
+    fn discard(&self, name: &str) {
+        match self.disk.remove(name) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(file = %self.disk.path(name).display(), %error, "an unfinished file stays");
+            }
+        }
+    }
+
+    /// Opens the sealed file after a new one took its name. Opened anew: some file systems keep showing the old
+    /// name's file through the old handle.
+    fn open_replaced(&mut self, expected: u64) -> Result<(), StoreError> {
+        let file = self
+            .disk
+            .open_end(DATA)
+            .map_err(self.failed(DATA, "open for writing"))?;
+        let length = file.length().map_err(self.failed(DATA, "measure"))?;
+        if length != expected {
+            let reason = format!("it has {length} bytes after it was replaced, expected {expected}");
+            return Err(StoreError::NotAppendable {
+                path: self.disk.path(DATA),
+                reason,
+            });
+        }
+        self.end = Some((file, length));
+        Ok(())
     }
 
     fn sync_directory(&self) -> Result<(), StoreError> {
@@ -222,15 +266,16 @@ impl Store for FileStore {
     fn replace(&mut self, new: Replacement<'_>) -> Result<(), StoreError> {
         self.end = None;
         // 1. The new state, whole and durable under a name that means nothing yet.
-        let mut file = self
-            .disk
-            .create(NEW_DATA)
-            .map_err(self.failed(NEW_DATA, "create"))?;
-        write_all(&mut *file, new.sealed_data).map_err(self.failed(NEW_DATA, "write"))?;
-        file.sync_all().map_err(self.failed(NEW_DATA, "sync"))?;
-        drop(file);
+        if let Err(error) = self.write_new_data(new.sealed_data) {
+            // On a full disk its bytes may be what the next attempt lacks.
+            self.discard(NEW_DATA);
+            return Err(error);
+        }
         // 2. The old files aside, if they are another state's.
         let superseded = if new.keep_old { self.keep_old()? } else { None };
+        if new.keep_old {
+            self.aside.clone_from(&superseded);
+        }
         // 3. The key file, which opens the old state as well as the new one.
         if let Some(key) = new.sealed_key {
             self.write_whole(KEY, key)?;
@@ -242,21 +287,8 @@ impl Store for FileStore {
             .rename(NEW_DATA, DATA)
             .map_err(self.failed(DATA, "rename the new file"))?;
         self.sync_directory()?;
-        // Opened anew: some file systems keep showing the old name's file through the old handle.
-        let file = self
-            .disk
-            .open_end(DATA)
-            .map_err(self.failed(DATA, "open for writing"))?;
-        let length = file.length().map_err(self.failed(DATA, "measure"))?;
-        if length != new.sealed_data.len() as u64 {
-            let expected = new.sealed_data.len();
-            let reason = format!("it has {length} bytes after it was replaced, expected {expected}");
-            return Err(StoreError::NotAppendable {
-                path: self.disk.path(DATA),
-                reason,
-            });
-        }
-        self.end = Some((file, length));
+        self.open_replaced(new.sealed_data.len() as u64)?;
+        self.aside = None;
         if new.sealed_key.is_none() {
             self.tidy(KEY, |_, name| name != KEY);
         }
@@ -264,6 +296,48 @@ impl Store for FileStore {
             self.tidy(SUPERSEDED, |_, name| name.starts_with(&prefix));
         }
         Ok(())
+    }
+
+    fn put_back(&mut self) -> Result<(), StoreError> {
+        let Some(prefix) = self.aside.clone() else {
+            return Ok(());
+        };
+        self.end = None;
+        let read = |name: &str| {
+            self.disk
+                .read(name, MAX_FILE_BYTES)
+                .map_err(self.failed(name, "read"))
+        };
+        // The data first: with whatever key file, it opens or waits for recovery as it did before.
+        for name in [DATA, KEY] {
+            if let Some(bytes) = read(&format!("{prefix}-{name}"))?
+                && read(name)?.as_ref() != Some(&bytes)
+            {
+                self.write_whole(name, &bytes)?;
+            }
+        }
+        self.aside = None;
+        Ok(())
+    }
+
+    fn begin_draft(&mut self) -> Result<Box<dyn Draft>, StoreError> {
+        let file = self.disk.create(DRAFT).map_err(self.failed(DRAFT, "create"))?;
+        Ok(Box::new(FileDraft::new(self.disk.path(DRAFT), file)))
+    }
+
+    fn publish_draft(&mut self, draft: Box<dyn Draft>) -> Result<(), StoreError> {
+        self.end = None;
+        let length = draft.length();
+        drop(draft);
+        self.disk
+            .rename(DRAFT, DATA)
+            .map_err(self.failed(DATA, "rename the checkpoint"))?;
+        self.sync_directory()?;
+        self.open_replaced(length)
+    }
+
+    fn discard_draft(&mut self) {
+        self.discard(DRAFT);
     }
 
     fn replace_key(&mut self, key: &[u8]) -> Result<(), StoreError> {
@@ -641,6 +715,7 @@ mod tests {
         let telling = [
             "sealed_data.new",
             "sealed_key.new",
+            "checkpoint.new",
             "superseded-x-sealed_data",
             "torn-x",
             "else",

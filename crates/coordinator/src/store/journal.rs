@@ -1,7 +1,8 @@
 //! Makes changes durable: seals them and hands them to the store (`spec/06`).
 //!
 //! Changes are appended as one frame each time. The whole state is written anew when its data key changes,
-//! when nothing was written before, after a failed write, and as a checkpoint when the log has grown.
+//! when nothing was written before, and after a failed write. When the log has grown, a checkpoint is made beside
+//! it ([`checkpoint`](super::checkpoint)).
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use marblerun_core::sealed::{
 use marblerun_core::secret::value::SecretBytes;
 use marblerun_core::state::State;
 
+use super::checkpoint::{Runner, Running, Threads, Waker};
 use super::{Replacement, Store, StoreError};
 use crate::seal::{SealKeyError, SealKeys};
 
@@ -28,13 +30,23 @@ const LOG_LIMIT: u64 = 1 << 20;
 pub struct SealedJournal {
     pub(super) store: Box<dyn Store>,
     pub(super) seal: Arc<dyn SealKeys>,
-    dice: Arc<dyn Dice>,
+    pub(super) dice: Arc<dyn Dice>,
     pub(super) current: Option<Current>,
     /// There is another state in the store, which is to be kept aside when ours takes its place.
     pub(super) keep_old: bool,
     /// The id of a state that was to be written for the first time, whether that succeeded or not.
     attempted: Option<StateId>,
-    log_limit: u64,
+    /// Where a torn tail begins that could not be cut yet.
+    uncut: Option<u64>,
+    pub(super) log_limit: u64,
+    pub(super) runner: Box<dyn Runner>,
+    pub(super) wake: Option<Waker>,
+    /// The checkpoint that is being made.
+    pub(super) checkpoint: Option<Running>,
+    /// One that is not wanted any more. The next begins when it has ended, as both write the same draft.
+    pub(super) given_up: Option<Running>,
+    /// Length of the file at which a checkpoint that failed is tried again.
+    pub(super) try_again_at: u64,
 }
 
 /// The file the journal appends to.
@@ -62,7 +74,13 @@ impl SealedJournal {
             current: None,
             keep_old: false,
             attempted: None,
+            uncut: None,
             log_limit: LOG_LIMIT,
+            runner: Box::new(Threads::default()),
+            wake: None,
+            checkpoint: None,
+            given_up: None,
+            try_again_at: 0,
         }
     }
 
@@ -75,6 +93,7 @@ impl SealedJournal {
         let Some(manifest) = after.manifest() else {
             return Ok(());
         };
+        self.cut_what_is_left()?;
         let Some(binding) = binding(manifest.config.seal_mode) else {
             return self.forget();
         };
@@ -84,9 +103,7 @@ impl SealedJournal {
         match &self.current {
             Some(current) if current.intact && current.key_generation == sealing.key_generation => {
                 self.bind(binding, after)?;
-                self.append(changes)?;
-                self.checkpoint_if_due(after);
-                Ok(())
+                self.append(changes)
             }
             _ => self.write_anew(after, binding),
         }
@@ -97,21 +114,25 @@ impl SealedJournal {
     /// # Errors
     /// [`StoreError`]: it may be tried again.
     pub fn restore(&mut self, published: &State) -> Result<(), StoreError> {
+        self.cut_what_is_left()?;
         match published
             .manifest()
             .and_then(|manifest| binding(manifest.config.seal_mode))
         {
             Some(binding) => self.write_anew(published, binding),
-            // Nothing is to be there, and what comes first is a whole new file in any case.
-            None => Ok(()),
+            // Nothing of ours is to be there, and what comes first is a whole new file in any case. But a state
+            // that was to be given up, and was not, waits on.
+            None => self.undo_giving_up(),
         }
     }
 
-    /// Opens the state of the store with a recovered data key. Nothing is written.
+    /// Opens the state of the store with a recovered data key. Nothing is written, but what undoes an attempt to
+    /// give that state up, which failed.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`], with [`SealedError::WrongKey`] if it is not the key; [`StoreError::Io`].
     pub fn open_with(&mut self, key: &DataKey) -> Result<OpenedState, StoreError> {
+        self.undo_giving_up()?;
         let stored = self.store.load()?;
         let path = self.store.sealed_data_path();
         let data = stored.sealed_data.ok_or_else(|| StoreError::StateMissing {
@@ -149,6 +170,33 @@ impl SealedJournal {
         end.torn.map(|torn| self.store.cut(torn.offset)).transpose()
     }
 
+    /// Leaves a torn tail for later, when there is room to keep it: until then nothing is appended.
+    pub(super) fn cut_later(&mut self, offset: u64) {
+        self.uncut = Some(offset);
+    }
+
+    /// An attempt to write another state in the place of the one that waits for recovery has failed, and may have
+    /// come through all the same: whoever asked was not told that it had, so the old one is put back.
+    fn undo_giving_up(&mut self) -> Result<(), StoreError> {
+        if self.keep_old && self.current.is_none() {
+            self.store.put_back()?;
+        }
+        Ok(())
+    }
+
+    fn cut_what_is_left(&mut self) -> Result<(), StoreError> {
+        if let Some(offset) = self.uncut {
+            let kept = self.store.cut(offset)?;
+            self.uncut = None;
+            tracing::warn!(
+                offset,
+                kept,
+                "a write that was cut short was removed from the end of the state"
+            );
+        }
+        Ok(())
+    }
+
     /// Appends to a file that was opened, from now on.
     pub(super) fn go_on_with(
         &mut self,
@@ -157,6 +205,9 @@ impl SealedJournal {
         previous: Option<(u64, DataKey)>,
     ) {
         self.keep_old = false;
+        self.give_up_checkpoint();
+        // Left behind by a crash.
+        self.store.discard_draft();
         self.current = Some(Current {
             state_id: end.header.state_id,
             binding,
@@ -175,26 +226,24 @@ impl SealedJournal {
         };
         // Set again only at the end: a frame that was sealed and is not in the file leaves a gap.
         current.intact = false;
-        let frame = current
-            .sealer
-            .changes(changes, &*self.dice)
-            .map_err(StoreError::Sealing)?;
-        self.store.append(current.length, &frame)?;
-        current.length += frame.len() as u64;
-        current.intact = true;
-        Ok(())
-    }
-
-    /// The changes are durable already: a checkpoint that fails is no reason to refuse them.
-    fn checkpoint_if_due(&mut self, after: &State) {
-        let due = self.current.as_ref().and_then(|current| {
-            let log = current.length.saturating_sub(current.checkpoint_end);
-            (log > self.log_limit.max(current.checkpoint_end)).then_some(current.binding?)
-        });
-        let Some(binding) = due else { return };
-        if let Err(error) = self.write_anew(after, binding) {
-            tracing::error!(%error, "a checkpoint failed; the next change tries again");
+        let frame = current.sealer.changes(changes, &*self.dice)?;
+        let length = frame.len() as u64;
+        if let Err(error) = self.store.append(current.length, &frame) {
+            self.give_up_checkpoint();
+            return Err(error);
         }
+        current.length += length;
+        current.intact = true;
+        // Only what is durable goes into the checkpoint: it must not hold what the caller was told may be lost.
+        let follows = self
+            .checkpoint
+            .as_mut()
+            .map(|running| running.follow(changes, length));
+        if follows == Some(false) {
+            tracing::warn!("a checkpoint is given up: changes come faster than it can be written");
+            self.give_up_checkpoint();
+        }
+        Ok(())
     }
 
     /// Writes a whole new file, and the key file that opens both it and the old one.
@@ -216,6 +265,7 @@ impl SealedJournal {
         let key_file = self.key_file(state_id, binding, state, &keys)?;
         let keep_old = self.keep_old && !self.holds(state_id)?;
 
+        self.give_up_checkpoint();
         if let Some(current) = &mut self.current {
             current.intact = false;
         }
@@ -303,6 +353,7 @@ impl SealedJournal {
     /// `SealMode` `Disabled`: what was kept so far is moved aside.
     fn forget(&mut self) -> Result<(), StoreError> {
         if self.current.is_some() {
+            self.give_up_checkpoint();
             self.store.retire()?;
             self.current = None;
             self.attempted = None;
@@ -311,12 +362,6 @@ impl SealedJournal {
             );
         }
         Ok(())
-    }
-
-    #[cfg(test)]
-    pub(super) fn with_log_limit(mut self, log_limit: u64) -> Self {
-        self.log_limit = log_limit;
-        self
     }
 }
 

@@ -1,19 +1,49 @@
 //! A store that forgets everything when it is dropped.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Replacement, Store, StoreError, Stored};
+use super::{Draft, Replacement, Store, StoreError, Stored};
 
 /// Keeps the sealed state in memory: for deployments without a place to keep it, and for tests.
 #[derive(Default)]
 pub struct MemoryStore {
     stored: Stored,
+    draft: MemoryDraft,
+}
+
+/// Bytes that the store and whoever fills it share.
+#[derive(Clone, Default)]
+struct MemoryDraft(Arc<Mutex<Vec<u8>>>);
+
+impl MemoryDraft {
+    fn bytes(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Draft for MemoryDraft {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.bytes().extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn length(&self) -> u64 {
+        self.bytes().len() as u64
+    }
 }
 
 impl MemoryStore {
     /// A store that holds this already.
     pub fn holding(stored: Stored) -> Self {
-        Self { stored }
+        Self {
+            stored,
+            draft: MemoryDraft::default(),
+        }
     }
 }
 
@@ -41,6 +71,26 @@ impl Store for MemoryStore {
         self.stored.sealed_data = Some(new.sealed_data.to_vec());
         self.stored.sealed_key = new.sealed_key.map(<[u8]>::to_vec);
         Ok(())
+    }
+
+    fn put_back(&mut self) -> Result<(), StoreError> {
+        // Replacing does not fail here.
+        Ok(())
+    }
+
+    fn begin_draft(&mut self) -> Result<Box<dyn Draft>, StoreError> {
+        self.draft = MemoryDraft::default();
+        Ok(Box::new(self.draft.clone()))
+    }
+
+    fn publish_draft(&mut self, _: Box<dyn Draft>) -> Result<(), StoreError> {
+        let draft = std::mem::take(&mut self.draft);
+        self.stored.sealed_data = Some(std::mem::take(&mut *draft.bytes()));
+        Ok(())
+    }
+
+    fn discard_draft(&mut self) {
+        self.draft = MemoryDraft::default();
     }
 
     fn replace_key(&mut self, key: &[u8]) -> Result<(), StoreError> {

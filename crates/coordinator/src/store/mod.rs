@@ -8,11 +8,14 @@
 //! [`open::open`] looks at a store, a [`seal`](crate::seal) provider and what the two hold, and answers with
 //! what was found and with the [`journal::SealedJournal`] that makes changes durable from then on.
 
+pub(crate) mod checkpoint;
 pub mod disk;
+mod draft;
 pub mod files;
 pub mod journal;
 pub mod memory;
 pub mod open;
+mod settle;
 #[cfg(test)]
 mod tests;
 
@@ -26,8 +29,8 @@ use crate::seal::SealKeyError;
 /// Keeps a sealed state.
 ///
 /// The caller is the only writer. After an error of [`append`](Store::append), [`replace`](Store::replace),
-/// [`replace_key`](Store::replace_key) or [`retire`](Store::retire) the outcome is unknown: what was to be
-/// written may be there, whole or in part. Then only a [`replace`](Store::replace) that succeeds makes it
+/// [`publish_draft`](Store::publish_draft), [`replace_key`](Store::replace_key) or [`retire`](Store::retire) the
+/// outcome is unknown: what was to be written may be there, whole or in part. Then only a [`replace`](Store::replace) that succeeds makes it
 /// certain again; an append is refused until then.
 pub trait Store: Send {
     /// Reads all that is kept.
@@ -49,6 +52,31 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError::Io`].
     fn replace(&mut self, new: Replacement<'_>) -> Result<(), StoreError>;
+
+    /// After a [`replace`](Store::replace) that kept the old files aside and failed: puts them back, durable before
+    /// it returns, if they are not there any more. Between the two files there may be the old sealed file with the
+    /// new key file, which does not open it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]: it may be tried again.
+    fn put_back(&mut self) -> Result<(), StoreError>;
+
+    /// Begins a second sealed file beside the first, empty, while the first goes on growing. There is one at a
+    /// time; one that was left behind is emptied.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; the sealed file is as it was and can be appended to.
+    fn begin_draft(&mut self) -> Result<Box<dyn Draft>, StoreError>;
+
+    /// Puts a draft, which was synced, in the place of the sealed file, durable before it returns. The key file
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::NotAppendable`]: which of the two is there is unknown.
+    fn publish_draft(&mut self, draft: Box<dyn Draft>) -> Result<(), StoreError>;
+
+    /// Removes what is left of a draft that is not wanted any more. It only saves space.
+    fn discard_draft(&mut self);
 
     /// Puts a new key file in the place of the old one, durable before it returns.
     ///
@@ -74,6 +102,24 @@ pub trait Store: Send {
 
     /// Where the key file is, for messages.
     fn sealed_key_path(&self) -> PathBuf;
+}
+
+/// A sealed file in the making, which means nothing until it is published. Filled on any thread.
+pub trait Draft: Send {
+    /// Writes behind what was written before.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]: the draft is of no use any more.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Makes all of it durable.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// Its length in bytes.
+    fn length(&self) -> u64;
 }
 
 /// All that a store keeps.
@@ -131,7 +177,7 @@ pub enum StoreError {
     },
     /// The state cannot be sealed.
     #[error("cannot seal the state: {0}")]
-    Sealing(SealedError),
+    Sealing(#[from] SealedError),
     /// There should be a seal key, but it cannot be had.
     #[error(transparent)]
     SealKey(#[from] SealKeyError),
@@ -143,6 +189,9 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// What was being written is not wanted any more.
+    #[error("given up, because another file took its place")]
+    GivenUp,
     /// The system refused.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {

@@ -52,6 +52,16 @@ pub enum Notice {
         /// Where the bytes are kept.
         kept: String,
     },
+    /// The last write was cut short, and what is left of it cannot be removed, as on a full disk. The state can be
+    /// read; changes are refused until it can.
+    TornTailStays {
+        /// The sealed file.
+        path: PathBuf,
+        /// Where it is to be cut, and how much.
+        tail: TornTail,
+        /// Why it cannot.
+        reason: String,
+    },
     /// `--fresh` was given, but there is a state.
     FreshIgnored {
         /// The sealed file.
@@ -70,6 +80,14 @@ impl fmt::Display for Notice {
             Self::TornTailCut { path, tail, kept } => write!(
                 f,
                 "{}: a write that was cut short was removed at offset {} ({} bytes, kept as {kept})",
+                path.display(),
+                tail.offset,
+                tail.length
+            ),
+            Self::TornTailStays { path, tail, reason } => write!(
+                f,
+                "{}: a write that was cut short is at offset {} ({} bytes) and cannot be removed: {reason}. \
+                 No change is accepted until it can",
                 path.display(),
                 tail.offset,
                 tail.length
@@ -199,13 +217,19 @@ pub fn open(
         );
         return locked(journal, notices, reason);
     }
-    if let Some(kept) = journal.cut_torn_tail(&opened.end)?
-        && let Some(tail) = opened.end.torn
-    {
-        notices.push(Notice::TornTailCut {
-            path: data_path,
-            tail,
-            kept,
+    if let Some(tail) = opened.end.torn {
+        let path = data_path;
+        notices.push(match journal.cut_torn_tail(&opened.end) {
+            Ok(kept) => Notice::TornTailCut {
+                path,
+                tail,
+                kept: kept.unwrap_or_default(),
+            },
+            Err(error) => {
+                journal.cut_later(tail.offset);
+                let reason = error.to_string();
+                Notice::TornTailStays { path, tail, reason }
+            }
         });
     }
     let before = header.key_generation.saturating_sub(1);

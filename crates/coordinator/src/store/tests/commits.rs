@@ -34,6 +34,7 @@ fn a_commit_is_one_append_and_one_sync() {
     let (place, mut state) = Place::with_state();
     let mut opened = place.open(Enclave(1));
     let before = place.read(DATA);
+    place.record.take();
     commit(&mut opened.journal, &mut state, &[counted(4), counted(5)]).unwrap();
     assert_eq!(
         place.record.take(),
@@ -157,7 +158,7 @@ fn disabled_sealing_writes_nothing_and_moves_an_old_state_aside() {
 fn a_grown_log_becomes_a_checkpoint() {
     let (place, mut state) = Place::with_state();
     let opened = place.open(Enclave(1));
-    let mut journal = opened.journal.with_log_limit(0);
+    let mut journal = opened.journal.with_log_limit(0).with_runner(AtOnce);
     let checkpoint = place.read(DATA).len();
     let mut rewrites = 0;
     for count in 4..200 {

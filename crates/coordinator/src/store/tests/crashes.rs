@@ -23,7 +23,7 @@ fn ready(kind: &str) -> (Place, SealedJournal, State) {
     };
     let opened = place.open(Enclave(if kind == "given up" { 2 } else { 1 }));
     let limit = if kind == "checkpoint" { 0 } else { 1 << 20 };
-    let mut journal = opened.journal.with_log_limit(limit);
+    let mut journal = opened.journal.with_log_limit(limit).with_runner(AtOnce);
     let mut state = state;
     if kind == "checkpoint" {
         // Up to the commit before the one that makes a checkpoint. Every frame is as long as the one here.

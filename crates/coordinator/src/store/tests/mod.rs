@@ -1,12 +1,17 @@
 //! The whole of it on a real directory: commit, crash, fail, lose, recover.
 
+mod background;
 mod commits;
 mod crashes;
+mod faults;
+mod machine;
+mod power;
 pub(super) mod recording;
 mod start;
 
+use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use marblerun_attestation::SimulationMode;
 use marblerun_core::ambient::{Ambient, Dice as _, Timestamp};
@@ -15,10 +20,11 @@ use marblerun_core::manifest;
 use marblerun_core::pki::{CryptoSuite, authority};
 use marblerun_core::recovery::RecoveryPlan;
 use marblerun_core::sealed::{DataKey, KeyBinding, KeyFile, SealedError, StateCipher};
-use marblerun_core::secret::value::SecretBytes;
+use marblerun_core::secret::value::{SecretBytes, SecretValue};
 use marblerun_core::state::State;
 
 use self::recording::{Record, RecordingDisk};
+use super::checkpoint::{Runner, Work};
 use super::files::FileStore;
 use super::journal::SealedJournal;
 use super::memory::MemoryStore;
@@ -157,6 +163,16 @@ fn manifest_set(mode: &str) -> Change {
     }
 }
 
+/// A value of `length` bytes for a secret.
+fn written(name: &str, length: usize) -> Change {
+    let value = SecretBytes::fill_with(length, |bytes| AwsDice.fill(bytes));
+    Change::SecretsWritten {
+        at: clock(),
+        user: "u".into(),
+        values: vec![(name.into(), Some(Arc::new(SecretValue::Plain(value))))],
+    }
+}
+
 fn key_drawn(key_generation: u64) -> Change {
     let key = DataKey::generate(StateCipher::Aes128Gcm, &AwsDice);
     Change::DataKeyDrawn {
@@ -173,7 +189,12 @@ fn counted(count: u64) -> Change {
     }
 }
 
+/// A state without a manifest; each has a certificate authority of its own.
 fn empty_state() -> State {
+    begun(false)
+}
+
+fn begun(recovering: bool) -> State {
     let ambient = Ambient {
         now: clock(),
         dice: &AwsDice,
@@ -182,8 +203,49 @@ fn empty_state() -> State {
     State::begin(
         authority,
         SecretBytes::fill_with(32, |bytes| AwsDice.fill(bytes)),
-        false,
+        recovering,
     )
+}
+
+/// One of two states without a manifest, for tests that need many and have no time for new keys.
+fn stock_state(which: usize) -> State {
+    static STOCK: OnceLock<[State; 2]> = OnceLock::new();
+    STOCK.get_or_init(|| [empty_state(), empty_state()])[which % 2].clone()
+}
+
+/// Does the work of checkpoints when it is told to, on the thread of the test.
+#[derive(Clone, Default)]
+struct Later(Arc<Mutex<VecDeque<Work>>>);
+
+impl Later {
+    /// Does what waits. `false`: nothing waited.
+    fn work(&self) -> bool {
+        let work = self.0.lock().unwrap().pop_front();
+        work.map(|work| work()).is_some()
+    }
+}
+
+impl Runner for Later {
+    fn run(&mut self, work: Work) -> std::io::Result<()> {
+        self.0.lock().unwrap().push_back(work);
+        Ok(())
+    }
+
+    fn join(&mut self) {
+        self.0.lock().unwrap().clear();
+    }
+}
+
+/// Does the work of checkpoints at once.
+struct AtOnce;
+
+impl Runner for AtOnce {
+    fn run(&mut self, work: Work) -> std::io::Result<()> {
+        work();
+        Ok(())
+    }
+
+    fn join(&mut self) {}
 }
 
 fn first_state(journal: &mut SealedJournal) -> State {
@@ -192,12 +254,15 @@ fn first_state(journal: &mut SealedJournal) -> State {
     state
 }
 
-/// What the keeper does: the state changes only if the commit succeeds.
+/// What the keeper does: the state changes only if the commit succeeds. A checkpoint that is due begins, and is
+/// published if it is finished.
 fn commit(journal: &mut SealedJournal, state: &mut State, changes: &[Change]) -> Result<(), StoreError> {
     let mut pending = state.clone();
     changes.iter().for_each(|change| pending.apply(change));
     journal.commit(changes, &pending)?;
     *state = pending;
+    journal.settle(state);
+    journal.settle(state);
     Ok(())
 }
 
