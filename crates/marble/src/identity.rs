@@ -41,8 +41,10 @@ pub struct NotAMarble {
 }
 
 impl MarbleName {
-    /// Reads a marble certificate, DER. The certificate must have been verified before: this only reads. Certificates
-    /// that the manifest defines as secrets chain to the same root, and are refused here.
+    /// Reads a marble certificate, DER. This only reads: the certificate must have been verified before, as one that
+    /// the Marble root has signed *itself*, which is what [`crate::tls`] lets through. A chain to the Marble root is
+    /// not enough: a certificate secret of the manifest may be an authority, and what it signs can bear any name.
+    /// Certificates that the Marble root made for secrets never have the marble's extension, and are refused here.
     ///
     /// # Errors
     /// [`NotAMarble`]

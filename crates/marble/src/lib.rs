@@ -9,6 +9,7 @@
 
 mod address;
 pub mod counter;
+mod direct_issue;
 pub mod identity;
 pub mod premain;
 pub mod tls;

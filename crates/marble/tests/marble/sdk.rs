@@ -86,6 +86,23 @@ async fn marbles_of_another_deployment_are_refused_on_both_sides() {
 }
 
 #[tokio::test]
+async fn what_an_authority_of_the_manifest_signs_is_no_marble() {
+    let deployment = Deployment::new();
+    let marble = deployment.marble(UUID, "backend", "localhost");
+    let impostor = deployment.impostor(OTHER, "frontend", "localhost");
+    let refused = call(&marble, &impostor, "localhost").await.unwrap_err();
+    assert!(
+        refused.starts_with("server: invalid peer certificate: UnknownIssuer"),
+        "{refused}"
+    );
+    let refused = call(&impostor, &marble, "localhost").await.unwrap_err();
+    assert!(
+        refused.contains("UnknownIssuer") || refused.contains("UnknownCA"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
 async fn the_name_of_the_server_is_checked() {
     let deployment = Deployment::new();
     let server = deployment.marble(UUID, "backend", "backend.example");

@@ -377,9 +377,38 @@ impl Deployment {
         identity_of(&self.environment(uuid, Some(marble_type), name)).unwrap()
     }
 
+    /// A marble with a certificate that is right in all but its issuer: an authority that the deployment's manifest
+    /// defines as a secret, and that a marble was given.
+    pub fn impostor(&self, uuid: &str, marble_type: &str, name: &str) -> Identity {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "authority of an application");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let authority = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let mut variables = self.environment_by(&Issuer::new(params, key), uuid, Some(marble_type), name);
+        let (leaf, _) = variables[1]
+            .1
+            .split_at(variables[1].1.find("-----END").unwrap() + 26);
+        variables[1].1 = format!("{leaf}{authority}");
+        identity_of(&variables).unwrap()
+    }
+
     /// What the Coordinator adds to a marble's environment. Without type: a certificate that is not a marble's.
     pub fn environment(
         &self,
+        uuid: &str,
+        marble_type: Option<&str>,
+        name: &str,
+    ) -> Vec<(&'static str, String)> {
+        self.environment_by(&self.issuer, uuid, marble_type, name)
+    }
+
+    fn environment_by(
+        &self,
+        issuer: &Issuer<'_, KeyPair>,
         uuid: &str,
         marble_type: Option<&str>,
         name: &str,
@@ -397,7 +426,7 @@ impl Deployment {
             .into_iter()
             .collect();
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let certificate = params.signed_by(&key, issuer).unwrap().pem();
         vec![
             ("MARBLE_PREDEFINED_ROOT_CA", self.marble_root.clone()),
             (
