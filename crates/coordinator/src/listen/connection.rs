@@ -18,9 +18,10 @@ use tokio::time::{sleep_until, timeout};
 use tower::Service as _;
 use tracing::Instrument as _;
 
+use super::activity::{Activity, WatchedReply};
 use super::body::{Reservation, TimedBody};
+use super::frames::Frames;
 use super::panic::CatchPanic;
-use super::socket::{Activity, Watched};
 use super::{Api, Limits, PeerCertificate, RequestId, Server};
 use crate::observe::at_level;
 
@@ -33,10 +34,20 @@ impl Server {
         // Small replies must not wait for the peer's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         let activity = Arc::new(Activity::new());
+        let _entered = self.connections.enter(&activity);
+        tokio::select! {
+            () = self.converse(stream, peer, &activity) => {}
+            () = activity.is_evicted() => {
+                tracing::debug!(api = self.api.name, %peer, "a quiet connection was closed to make room for another");
+            }
+        }
+    }
+
+    async fn converse(&self, stream: TcpStream, peer: SocketAddr, activity: &Arc<Activity>) {
         let Ok(permit) = self.handshakes.acquire().await else {
             return;
         };
-        let handshake = self.acceptor.accept(Watched::new(stream, Arc::clone(&activity)));
+        let handshake = self.acceptor.accept(stream);
         let tls = match timeout(self.limits.handshake_time, handshake).await {
             Ok(Ok(tls)) => tls,
             Ok(Err(error)) => return self.failed(peer, "TLS handshake", &error),
@@ -52,16 +63,17 @@ impl Server {
         let requests = Requests {
             api: self.api.clone(),
             certificate,
-            activity: Arc::clone(&activity),
+            activity: Arc::clone(activity),
             body_pause: self.limits.body_pause,
             body_bytes: Arc::clone(&self.body_bytes),
         };
         let result = if http2 {
-            let connection = http2_builder(&self.limits).serve_connection(TokioIo::new(tls), requests);
-            self.watch(connection, &activity).await
+            let frames = TokioIo::new(Frames::new(tls, Arc::clone(activity)));
+            let connection = http2_builder(&self.limits).serve_connection(frames, requests);
+            self.watch(connection, activity).await
         } else {
             let connection = http1_builder(&self.limits).serve_connection(TokioIo::new(tls), requests);
-            self.watch(connection, &activity).await
+            self.watch(connection, activity).await
         };
         if let Err(error) = result {
             self.failed(peer, "connection", &error);
@@ -72,30 +84,31 @@ impl Server {
     async fn watch(&self, connection: impl Graceful, activity: &Activity) -> Result<(), hyper::Error> {
         let mut connection = pin!(connection);
         let mut stop = self.stop.clone();
-        let opened = Instant::now();
         let drain = loop {
-            let idle = activity.quiet_since() + self.limits.idle_time;
-            let silent = opened + self.limits.header_time;
-            let close = if activity.requests() == 0 {
-                idle.min(silent)
-            } else {
-                idle
-            };
+            let end = self.end(activity);
             tokio::select! {
                 result = connection.as_mut() => return result,
                 _ = stop.wait_for(|stopping| *stopping) => break self.limits.drain_time,
-                () = sleep_until(close.into()) => {
-                    // What happened meanwhile may have moved the time.
-                    let now = Instant::now();
-                    let silent = activity.requests() == 0 && now >= silent;
-                    if silent || now >= activity.quiet_since() + self.limits.idle_time {
-                        break self.limits.header_time;
-                    }
-                }
+                () = activity.header_begins() => {}
+                // What happened meanwhile may have moved the end.
+                () = sleep_until(end.into()) => if Instant::now() >= self.end(activity) {
+                    break self.limits.header_time;
+                },
             }
         };
         connection.as_mut().graceful_shutdown();
         self.give_up(connection, activity, drain).await
+    }
+
+    /// When the connection has to be closed if nothing more happens.
+    fn end(&self, activity: &Activity) -> Instant {
+        let idle = activity.quiet_since() + self.limits.idle_time;
+        let header = if activity.requests() == 0 {
+            Some(activity.opened())
+        } else {
+            activity.header_since()
+        };
+        header.map_or(idle, |since| idle.min(since + self.limits.header_time))
     }
 
     /// Lets what runs finish within `drain`, but does not wait for a peer that no longer reacts.
@@ -154,15 +167,15 @@ trait Graceful: Future<Output = Result<(), hyper::Error>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-type Io = TokioIo<tokio_rustls::server::TlsStream<Watched<TcpStream>>>;
+type Tls = tokio_rustls::server::TlsStream<TcpStream>;
 
-impl Graceful for http1::Connection<Io, Requests> {
+impl Graceful for http1::Connection<TokioIo<Tls>, Requests> {
     fn graceful_shutdown(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
 }
 
-impl Graceful for http2::Connection<Io, Requests, TokioExecutor> {
+impl Graceful for http2::Connection<TokioIo<Frames<Tls>>, Requests, TokioExecutor> {
     fn graceful_shutdown(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
@@ -178,7 +191,7 @@ struct Requests {
 }
 
 impl Service<http::Request<Incoming>> for Requests {
-    type Response = axum::response::Response;
+    type Response = http::Response<WatchedReply>;
     type Error = std::convert::Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -191,6 +204,7 @@ impl Service<http::Request<Incoming>> for Requests {
         if let Some(certificate) = &self.certificate {
             request.extensions_mut().insert(certificate.clone());
         }
+        let activity = Arc::clone(&self.activity);
         let (name, level, on_panic) = (self.api.name, self.api.error_level, self.api.on_panic);
         let method = request.method().clone();
         let path: String = request.uri().path().chars().take(200).collect();
@@ -216,7 +230,7 @@ impl Service<http::Request<Incoming>> for Requests {
                 at_level!(level, api = name, %method, path, status, grpc, microseconds, "request refused");
             }
             drop((running, reservation));
-            Ok(response)
+            Ok(response.map(|body| WatchedReply::new(body, activity)))
         };
         Box::pin(answer.instrument(span))
     }

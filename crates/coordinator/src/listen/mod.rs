@@ -3,10 +3,11 @@
 //! Everything a peer can hold on to is bounded in number and in time: handshakes, connections, headers, bodies,
 //! idling, reading the reply. Handshakes run in tasks of their own, so a silent peer delays nobody.
 
+mod activity;
 mod body;
 mod connection;
+mod frames;
 mod panic;
-mod socket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::{ListenAddress, LogLevel};
 
 pub use body::{BodyError, TimedBody};
+
+use activity::Connections;
 
 /// The certificate the peer proved to hold the key of, in the extensions of each request; X.509 DER.
 #[derive(Clone)]
@@ -47,17 +50,18 @@ pub struct Api {
 /// How much of everything one listener lets its peers have.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at a time; further ones wait in the kernel's queue.
+    /// Connections at a time. A further one takes the place of the one that has been quiet for the longest time; while
+    /// all are busy it waits.
     pub connections: usize,
     /// Handshakes at a time, of those connections.
     pub handshakes: usize,
     /// From the accepted connection to the end of the TLS handshake.
     pub handshake_time: Duration,
-    /// For the header of an HTTP/1.1 request, and for the first request of any connection.
+    /// For the header of a request, and for the first request of a connection.
     pub header_time: Duration,
     /// Between two pieces of a request body.
     pub body_pause: Duration,
-    /// Of a connection without a request, or whose peer does not read the reply.
+    /// Of a connection without a request, or whose peer does not read the reply, whatever else it sends.
     pub idle_time: Duration,
     /// For what runs when the server stops.
     pub drain_time: Duration,
@@ -122,16 +126,17 @@ pub async fn serve(
         acceptor: TlsAcceptor::from(tls),
         handshakes: Semaphore::new(limits.handshakes),
         body_bytes: Arc::new(Semaphore::new(limits.body_bytes)),
+        connections: Arc::default(),
         api,
         limits,
         stop: stop.clone(),
     });
-    let connections = Arc::new(Semaphore::new(server.limits.connections));
+    let places = Arc::new(Semaphore::new(server.limits.connections));
     loop {
         let accepted = tokio::select! {
             biased;
             _ = stop.wait_for(|stopping| *stopping) => break,
-            accepted = accept(&listener, &connections) => accepted,
+            accepted = server.accept(&listener, &places) => accepted,
         };
         let Some((stream, peer, permit)) = accepted else {
             continue;
@@ -144,7 +149,7 @@ pub async fn serve(
     }
     drop(listener);
     let all = u32::try_from(server.limits.connections).unwrap_or(u32::MAX);
-    if timeout(server.limits.drain_time, connections.acquire_many(all))
+    if timeout(server.limits.drain_time, places.acquire_many(all))
         .await
         .is_err()
     {
@@ -158,25 +163,38 @@ type Accepted = (
     tokio::sync::OwnedSemaphorePermit,
 );
 
-/// The next connection, once there is room for one.
-async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<Accepted> {
-    let permit = Arc::clone(connections).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, permit)),
-        Err(error) => {
-            // Usually: no file descriptors left. Wait for some to come back instead of spinning.
-            tracing::warn!(%error, "a connection could not be accepted");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            None
-        }
-    }
-}
-
 struct Server {
     acceptor: TlsAcceptor,
     handshakes: Semaphore,
     body_bytes: Arc<Semaphore>,
+    connections: Arc<Connections>,
     api: Api,
     limits: Limits,
     stop: watch::Receiver<bool>,
+}
+
+impl Server {
+    /// The next connection, once there is room for it.
+    async fn accept(&self, listener: &TcpListener, places: &Arc<Semaphore>) -> Option<Accepted> {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Usually: no file descriptors left. Wait for some to come back instead of spinning.
+                tracing::warn!(%error, "a connection could not be accepted");
+                self.connections.make_room();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                return None;
+            }
+        };
+        loop {
+            if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+                return Some((stream, peer, place));
+            }
+            self.connections.make_room();
+            let freed = Arc::clone(places).acquire_owned();
+            if let Ok(place) = timeout(Duration::from_millis(100), freed).await {
+                return Some((stream, peer, place.ok()?));
+            }
+        }
+    }
 }

@@ -68,6 +68,10 @@ async fn slow() -> &'static str {
     "done"
 }
 
+async fn large() -> Vec<u8> {
+    (0..1_000_003_u32).map(|number| number as u8).collect()
+}
+
 async fn boom() -> &'static str {
     panic!("on purpose")
 }
@@ -92,6 +96,7 @@ async fn serve(required: bool, limits: Limits) -> Server {
     let router = Router::new()
         .route("/", get(peer))
         .route("/slow", get(slow))
+        .route("/large", get(large))
         .route("/boom", get(boom))
         .route("/echo", axum::routing::post(echo));
     let api = Api {
@@ -409,6 +414,107 @@ async fn a_running_request_is_not_idle() {
         };
         assert_eq!(body, b"done".as_slice(), "{protocol}");
     }
+}
+
+#[tokio::test]
+async fn long_replies_arrive_whole() {
+    let server = serve(false, Limits::default()).await;
+    let expected = large().await;
+    let get = http::Request::get("https://localhost/large")
+        .body(Default::default())
+        .unwrap();
+    let tls = connect(server.address, None, &["h2"]).await.unwrap();
+    let response = http2(tls).await.send_request(get).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "1000003");
+    assert!(read(response).await.2 == expected);
+    let tls = connect(server.address, None, &["http/1.1"]).await.unwrap();
+    let mut sender = http1(tls).await;
+    let response = sender.send_request(request("GET", "/large", "")).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "1000003");
+    assert!(read(response).await.2 == expected);
+}
+
+/// Begin of an HTTP/2 connection and a first request, `GET /`, on stream 1.
+fn first_request() -> Vec<u8> {
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(4, 0, 0, b""));
+    bytes.extend(frame(1, 0x05, 1, b"\x82\x84\x87\x41\x09localhost"));
+    bytes
+}
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream];
+    frame.extend(payload);
+    frame
+}
+
+/// How long the server bears a peer that sends a first request, and then `piece` every so often, `first` before it.
+async fn until_it_closes(limits: Limits, first: &[u8], piece: Vec<u8>, pause: Duration) -> Duration {
+    let server = serve(false, limits).await;
+    let tls = connect(server.address, None, &["h2"]).await.unwrap();
+    let (mut reader, mut writer) = tokio::io::split(tls);
+    writer
+        .write_all(&[&first_request(), first].concat())
+        .await
+        .unwrap();
+    let drip = tokio::spawn(async move {
+        while writer.write_all(&piece).await.is_ok() && writer.flush().await.is_ok() {
+            sleep(pause).await;
+        }
+    });
+    let took = until_closed(&mut reader).await;
+    drip.abort();
+    took
+}
+
+#[tokio::test]
+async fn pings_do_not_keep_an_idle_connection() {
+    let ping = frame(6, 0, 0, b"12345678");
+    let took = until_it_closes(short(), b"", ping, Duration::from_millis(50)).await;
+    let within = Duration::from_millis(500)..Duration::from_secs(4);
+    assert!(within.contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_later_header_that_drips_is_cut_off_too() {
+    let limits = Limits {
+        idle_time: Duration::from_secs(15),
+        ..short()
+    };
+    let begin = frame(1, 0x01, 3, b"\x82\x84\x87\x41\x09localhost");
+    let more = frame(9, 0, 3, b"\x40\x01x\x01y");
+    let took = until_it_closes(limits, &begin, more, Duration::from_millis(50)).await;
+    let within = Duration::from_millis(250)..Duration::from_secs(6);
+    assert!(within.contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_flood_of_control_frames_ends_the_connection() {
+    let pings = frame(6, 0, 0, b"12345678").repeat(100);
+    let took = until_it_closes(Limits::default(), b"", pings, Duration::from_millis(5)).await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[tokio::test]
+async fn whoever_only_holds_connections_makes_room() {
+    let limits = Limits {
+        connections: 2,
+        ..Limits::default()
+    };
+    let server = serve(false, limits).await;
+    // One that does nothing at all, and one that idles after a request.
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    let mut idle = http1(connect(server.address, None, &["http/1.1"]).await.unwrap()).await;
+    read(idle.send_request(request("GET", "/", "")).await.unwrap()).await;
+    let comes = async || {
+        let (status, ..) = ask(server.address, None, "GET", "/", "").await;
+        assert_eq!(status, 200);
+    };
+    timeout(Duration::from_secs(5), comes()).await.unwrap();
+    assert!(
+        until_closed(&mut silent).await < Duration::from_secs(1),
+        "the quietest goes first"
+    );
 }
 
 #[tokio::test]
