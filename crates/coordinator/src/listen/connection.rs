@@ -1,6 +1,7 @@
 //! One connection: handshake, protocol, the watch over it, and each of its requests.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -44,16 +45,16 @@ impl Server {
     }
 
     async fn converse(&self, stream: TcpStream, peer: SocketAddr, activity: &Arc<Activity>) {
-        let Ok(permit) = self.handshakes.acquire().await else {
-            return;
+        // Waiting for one's turn to shake hands counts, too.
+        let handshake = async {
+            let _turn = self.handshakes.acquire().await.map_err(io::Error::other)?;
+            self.acceptor.accept(stream).await
         };
-        let handshake = self.acceptor.accept(stream);
         let tls = match timeout(self.limits.handshake_time, handshake).await {
             Ok(Ok(tls)) => tls,
             Ok(Err(error)) => return self.failed(peer, "TLS handshake", &error),
             Err(_) => return self.failed(peer, "TLS handshake", &"timed out"),
         };
-        drop(permit);
         let session = tls.get_ref().1;
         let certificate = session
             .peer_certificates()

@@ -8,16 +8,23 @@ use axum::extract::Query;
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use hyper::body::Frame;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::places::{Place, Places};
 use crate::listen::BodyError;
 
 /// Bodies that are being read at a time; each may take [`SMALL`] bytes.
-const BODIES: usize = 64;
-/// Beyond this a body has to wait for its turn.
-const SMALL: usize = 256 << 10;
+const BODIES: usize = 1_024;
+/// Beyond this a body has to wait for one of few places.
+const SMALL: usize = 24 << 10;
+/// How long a small body may take when others wait.
+const SMALL_GRACE: Duration = Duration::from_secs(1);
+/// Larger bodies that are being read at a time.
+const LARGE_BODIES: usize = 1;
+/// How long a large body may take when others wait.
+const LARGE_GRACE: Duration = Duration::from_secs(10);
 
 /// Bytes of an unwanted body that are read all the same, and for how long.
 const DISCARDED: u64 = 1 << 20;
@@ -33,6 +40,8 @@ pub(super) enum BodyRefusal {
     },
     /// The peer took too long.
     TooSlow,
+    /// The place was needed for the bodies of others.
+    Crowded,
     /// The connection broke.
     Broken,
 }
@@ -59,16 +68,17 @@ impl Wiped {
     }
 }
 
-/// Keeps the memory that strangers can fill with request bodies small: few small ones at a time, one large one.
+/// Keeps the memory that peers can fill with request bodies small: many small ones at a time, few large ones, and who
+/// is slow gives way to who comes.
 pub(super) struct Bodies {
-    all: Arc<Semaphore>,
-    large: Arc<Semaphore>,
+    all: Arc<Places>,
+    large: Arc<Places>,
 }
 
 /// A body. While it is there, its place is taken.
 pub(super) struct Received {
     bytes: Bytes,
-    _turns: [Option<OwnedSemaphorePermit>; 2],
+    _places: (Place, Option<Place>),
 }
 
 impl AsRef<[u8]> for Received {
@@ -87,8 +97,8 @@ impl Received {
 impl Bodies {
     pub fn new() -> Self {
         Self {
-            all: Arc::new(Semaphore::new(BODIES)),
-            large: Arc::new(Semaphore::new(1)),
+            all: Places::new(BODIES, SMALL_GRACE),
+            large: Places::new(LARGE_BODIES, LARGE_GRACE),
         }
     }
 
@@ -108,11 +118,10 @@ impl Bodies {
             self.discard(body).await;
             return Err(too_large);
         }
-        let turn = wait(&self.all).await?;
-        let mut turn_of_large = None;
+        let place = self.all.take().await;
+        let mut place_of_large = None;
         let mut bytes = Wiped::default();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| refusal_of(&error))?;
+        while let Some(frame) = next_frame(&mut body, &place, place_of_large.as_ref()).await? {
             let Ok(data) = frame.into_data() else { continue };
             let length = bytes.0.len().saturating_add(data.len());
             if length > limit {
@@ -120,16 +129,39 @@ impl Bodies {
                 self.discard(body).await;
                 return Err(too_large);
             }
-            if length > SMALL && turn_of_large.is_none() {
-                turn_of_large = Some(wait(&self.large).await?);
+            if length > SMALL && place_of_large.is_none() {
+                place_of_large = Some(tokio::select! {
+                    place_of_large = self.large.take() => place_of_large,
+                    () = place.is_lost() => return Err(BodyRefusal::Crowded),
+                });
+                // From here on it can only lose the scarce place.
+                if !place.keep() {
+                    return Err(BodyRefusal::Crowded);
+                }
                 bytes.make_room(usize::try_from(announced).unwrap_or(0));
             }
             bytes.append(&data);
         }
+        if !place.keep() || place_of_large.as_ref().is_some_and(|place| !place.keep()) {
+            return Err(BodyRefusal::Crowded);
+        }
         Ok(Received {
             bytes: Bytes::from_owner(bytes.0),
-            _turns: [Some(turn), turn_of_large],
+            _places: (place, place_of_large),
         })
+    }
+}
+
+/// The next piece of a body, unless its place is lost: of a large one, that among the large ones.
+async fn next_frame(
+    body: &mut Body,
+    place: &Place,
+    place_of_large: Option<&Place>,
+) -> Result<Option<Frame<Bytes>>, BodyRefusal> {
+    tokio::select! {
+        biased;
+        frame = body.frame() => frame.transpose().map_err(|error| refusal_of(&error)),
+        () = place_of_large.unwrap_or(place).is_lost() => Err(BodyRefusal::Crowded),
     }
 }
 
@@ -142,13 +174,6 @@ async fn discard(mut body: Body) {
         };
         left = less;
     }
-}
-
-async fn wait(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, BodyRefusal> {
-    Arc::clone(turns)
-        .acquire_owned()
-        .await
-        .map_err(|_| BodyRefusal::Broken)
 }
 
 /// axum wraps the errors of a body: the reason is somewhere below.

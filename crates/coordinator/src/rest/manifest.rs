@@ -17,7 +17,7 @@ use marblerun_wire::rest::v2::SendManifest;
 use marblerun_wire::rest::{Base64Bytes, MAXIMUM_OTHER_BODY, Named, Reply, read_body, to_body, v1, v2};
 
 use super::Rest;
-use super::body::Received;
+use super::body::{Bodies, Received};
 use super::reply::{self, RefusedAs, Version};
 
 pub(super) async fn get_v1(State(rest): State<Rest>) -> Response {
@@ -50,15 +50,19 @@ pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<Body>) ->
 }
 
 /// The manifest in a body: the body itself in version 1, in base64 in version 2.
-pub(super) async fn receive(rest: &Rest, body: Body, version: Version) -> Result<Received, Response> {
+pub(super) async fn receive(
+    rest: &Rest,
+    bodies: &Bodies,
+    body: Body,
+    version: Version,
+) -> Result<Received, Response> {
     let largest = rest.service.limits().bytes;
     let limit = match version {
         Version::V1 => largest,
         // base64 may be broken into lines, and other fields may stand beside it.
         Version::V2 => largest / 3 * 4 + MAXIMUM_OTHER_BODY,
     };
-    let body = rest
-        .bodies
+    let body = bodies
         .read(body, limit)
         .await
         .map_err(|refusal| reply::unread(version, refusal))?;
@@ -83,10 +87,10 @@ async fn set(rest: &Rest, request: Request<Body>, version: Version) -> Result<v2
     let refuse = |refusal: &Refusal| reply::refusal(version, RefusedAs::BadRequestInV1, refusal);
     // In any other phase not a byte of it is kept.
     if let Err(refusal) = set_manifest::check_phase(&rest.service.snapshot()) {
-        rest.bodies.discard(request.into_body()).await;
+        rest.bodies_of_strangers.discard(request.into_body()).await;
         return Err(refuse(&refusal));
     }
-    let raw = receive(rest, request.into_body(), version).await?;
+    let raw = receive(rest, &rest.bodies_of_strangers, request.into_body(), version).await?;
     rest.pace.wait().await;
     let set = rest.service.set_manifest(raw, |_| Ok(())).await;
     let set = set.map_err(|refusal| refuse(&refusal))?;

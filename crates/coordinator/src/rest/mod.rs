@@ -6,7 +6,9 @@
 mod body;
 mod caller;
 mod counter;
+mod log_reply;
 mod manifest;
+mod places;
 mod progress;
 mod quote;
 mod recover;
@@ -39,9 +41,13 @@ use crate::service::Service;
 #[derive(Clone)]
 struct Rest {
     service: Service,
+    /// Of users and marbles.
     bodies: Arc<body::Bodies>,
+    /// Of anybody, where anybody may send something.
+    bodies_of_strangers: Arc<body::Bodies>,
     manifest_replies: Arc<manifest::Replies>,
     pending_reply: Arc<update_manifest::PendingReply>,
+    log_replies: Arc<log_reply::LogReplies>,
     pace: Arc<Pace>,
 }
 
@@ -50,8 +56,10 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
     let rest = Rest {
         service,
         bodies: Arc::new(body::Bodies::new()),
+        bodies_of_strangers: Arc::new(body::Bodies::new()),
         manifest_replies: Arc::new(manifest::Replies::default()),
         pending_reply: Arc::new(update_manifest::PendingReply::default()),
+        log_replies: Arc::new(log_reply::LogReplies::default()),
         pace: Arc::new(Pace::default()),
     };
     let router = Router::new()

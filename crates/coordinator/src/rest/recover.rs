@@ -16,10 +16,14 @@ pub(super) async fn post_v1() -> Response {
 
 pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<axum::body::Body>) -> Response {
     if let Err(refusal) = rest.service.recovery_desk() {
-        rest.bodies.discard(request.into_body()).await;
+        rest.bodies_of_strangers.discard(request.into_body()).await;
         return reply::refusal(Version::V2, RefusedAs::ServerError, &refusal);
     }
-    let body = match rest.bodies.read(request.into_body(), MAXIMUM_RECOVER_BODY).await {
+    let body = rest
+        .bodies_of_strangers
+        .read(request.into_body(), MAXIMUM_RECOVER_BODY)
+        .await;
+    let body = match body {
         Ok(body) => body,
         Err(refusal) => return reply::unread(Version::V2, refusal),
     };

@@ -9,6 +9,7 @@ use marblerun_wire::rest::{Reply, to_body, to_secret_body};
 use serde::Serialize;
 
 use super::body::BodyRefusal;
+use super::log_reply::Chunks;
 
 /// Version of the client API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,11 @@ pub fn success_body(body: Bytes) -> Response {
     with_body(StatusCode::OK, body)
 }
 
+/// 200 with a body in pieces.
+pub(super) fn success_chunks(body: Chunks) -> Response {
+    with_body(StatusCode::OK, Body::new(body))
+}
+
 /// A refusal by a rule. What only the log may know goes there.
 pub fn refusal(version: Version, refused_as: RefusedAs, refusal: &Refusal) -> Response {
     match refusal.kind() {
@@ -125,6 +131,10 @@ pub(super) fn unread(version: Version, refusal: BodyRefusal) -> Response {
             format!("the request body is larger than {limit} bytes"),
         ),
         BodyRefusal::TooSlow => error(StatusCode::REQUEST_TIMEOUT, "the request body took too long"),
+        BodyRefusal::Crowded => error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many requests are being received; try again",
+        ),
         BodyRefusal::Broken => bad_request(version, "the request body broke off"),
     }
 }
@@ -144,7 +154,7 @@ pub fn after_panic() -> Response {
 
 fn send<T: Serialize>(code: StatusCode, reply: &Reply<T>) -> Response {
     match to_body(reply) {
-        Ok(body) => with_body(code, body.into()),
+        Ok(body) => with_body(code, body),
         Err(error) => unwritable(&error),
     }
 }
@@ -155,8 +165,8 @@ fn unwritable(error: &serde_json::Error) -> Response {
     with_body(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(FALLBACK))
 }
 
-fn with_body(code: StatusCode, body: Bytes) -> Response {
-    let mut response = Response::new(Body::from(body));
+fn with_body(code: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = code;
     response
         .headers_mut()

@@ -20,7 +20,10 @@ pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<Body>) ->
 
 async fn sign(rest: &Rest, request: Request<Body>) -> Result<v2::QuoteSigned, Response> {
     let request = super::gated(rest, request, FeatureGate::SignQuoteEndpoint).await?;
-    let body = rest.bodies.read(request.into_body(), MAXIMUM_OTHER_BODY).await;
+    let body = rest
+        .bodies_of_strangers
+        .read(request.into_body(), MAXIMUM_OTHER_BODY)
+        .await;
     let body = body.map_err(|refusal| reply::unread(Version::V2, refusal))?;
     let posted: v2::SignQuote =
         read_body(body.as_ref()).map_err(|error| reply::bad_request(Version::V2, error.to_string()))?;

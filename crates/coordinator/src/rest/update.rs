@@ -4,9 +4,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::Request;
-use marblerun_core::flow::inspect;
 use marblerun_core::refusal::Refusal;
-use marblerun_wire::rest::{v1, v2};
+use marblerun_wire::rest::v2;
 
 use super::caller::{self, Known};
 use super::progress::Progress;
@@ -15,20 +14,11 @@ use super::{Rest, manifest};
 use crate::service::SentManifest;
 
 pub(super) async fn get_v1(State(rest): State<Rest>) -> Response {
-    match inspect::update_log(&rest.service.snapshot()) {
-        Ok(entries) => reply::success(v1::update_log(&entries)),
-        Err(refusal) => reply::refusal(Version::V1, RefusedAs::ServerError, &refusal),
-    }
+    rest.log_replies.answer(&rest.service, Version::V1).await
 }
 
 pub(super) async fn get_v2(State(rest): State<Rest>) -> Response {
-    match inspect::update_log(&rest.service.snapshot()) {
-        Ok(entries) => {
-            let update_log = entries.iter().map(ToString::to_string).collect();
-            reply::success(v2::UpdateLog { update_log })
-        }
-        Err(refusal) => reply::refusal(Version::V2, RefusedAs::ServerError, &refusal),
-    }
+    rest.log_replies.answer(&rest.service, Version::V2).await
 }
 
 pub(super) async fn post_v1(State(rest): State<Rest>, request: Request<Body>) -> Response {
@@ -56,7 +46,7 @@ async fn propose(rest: &Rest, request: Request<Body>, version: Version) -> Resul
     let Known { caller, leaf, body } = caller::user(rest, request, version).await?;
     let sent = SentManifest {
         leaf,
-        raw: manifest::receive(rest, body, version).await?,
+        raw: manifest::receive(rest, &rest.bodies, body, version).await?,
         may_yield_recovery_secrets: version == Version::V2,
     };
     let refuse = |refusal: Refusal| reply::refusal(version, RefusedAs::BadRequestInV1, &refusal);

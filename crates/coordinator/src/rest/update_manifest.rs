@@ -61,7 +61,7 @@ async fn acknowledge(rest: &Rest, request: Request<Body>, version: Version) -> R
     let Known { caller, leaf, body } = caller::user(rest, request, version).await?;
     let sent = SentManifest {
         leaf,
-        raw: manifest::receive(rest, body, version).await?,
+        raw: manifest::receive(rest, &rest.bodies, body, version).await?,
         may_yield_recovery_secrets: version == Version::V2,
     };
     let refuse = |refusal: Refusal| reply::refusal(version, RefusedAs::ServerError, &refusal);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use marblerun_wire::marble::ActivationReq;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::memory::resident;
@@ -77,4 +78,39 @@ async fn requests_that_are_taken_back_at_once_do_no_harm() {
     assert_eq!(program.ask("GET", "/status", "").await.0, 200);
     let grown = resident(&program).saturating_sub(before);
     assert!(grown < 24 << 20, "{grown} bytes");
+}
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream];
+    frame.extend(payload);
+    frame
+}
+
+/// A connection with as many requests as it may have, all of which post a manifest and never send the second byte.
+async fn crowd(address: std::net::SocketAddr) -> impl Sized {
+    let mut tls = connect(address, None, &["h2"]).await.unwrap();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(4, 0, 0, b""));
+    for stream in (1..128).step_by(2) {
+        let header = b"\x83\x87\x04\x09/manifest\x41\x09localhost";
+        bytes.extend(frame(1, 0x04, stream, header));
+        bytes.extend(frame(0, 0, stream, b"{"));
+    }
+    tls.write_all(&bytes).await.unwrap();
+    tls.flush().await.unwrap();
+    tls
+}
+
+#[tokio::test]
+async fn bodies_that_never_end_hold_up_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = start(directory.path(), &[]);
+    let mut crowds = Vec::new();
+    for _ in 0..40 {
+        crowds.push(crowd(program.client).await);
+    }
+    let began = Instant::now();
+    let (code, reply) = program.ask("POST", "/manifest", manifest().to_string()).await;
+    assert_eq!(code, 200, "{reply}");
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
 }

@@ -215,6 +215,40 @@ async fn replies_name_who_is_missing() {
 }
 
 #[tokio::test]
+async fn both_versions_tell_the_whole_log_however_often_it_grew() {
+    let directory = tempfile::tempdir().unwrap();
+    let (program, users) = deployed(directory.path()).await;
+    let mut known: Vec<String> = Vec::new();
+    for round in 0..4 {
+        for path in ["/update", "/api/v2/update"] {
+            let (code, reply) = program.ask("GET", path, "").await;
+            assert_eq!((code, &reply["status"]), (200, &json!("success")), "{reply}");
+            let entries: Vec<String> = match &reply["data"] {
+                Value::String(lines) => lines.lines().map(str::to_owned).collect(),
+                data => serde_json::from_value(data["updateLog"].clone()).unwrap(),
+            };
+            assert!(
+                entries
+                    .iter()
+                    .all(|entry| entry.starts_with('{') && entry.ends_with('}')),
+                "{entries:?}"
+            );
+            assert_eq!(entries.len(), round + 1, "{path}");
+            assert_eq!(entries[..known.len()], known, "{path}");
+            if path != "/update" {
+                known = entries;
+            }
+        }
+        let value = format!("value {round}");
+        let body = upload([("slot0", value.as_str())]);
+        let (code, reply) = program
+            .ask_as(&users.admin, "POST", "/api/v2/secrets", body)
+            .await;
+        assert_eq!(code, 200, "{reply}");
+    }
+}
+
+#[tokio::test]
 async fn of_many_writers_none_is_lost() {
     const WRITERS: usize = 64;
     let directory = tempfile::tempdir().unwrap();

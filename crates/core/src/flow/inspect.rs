@@ -53,6 +53,48 @@ pub fn update_log(state: &State) -> Result<Vec<Arc<str>>, Refusal> {
     }
 }
 
+/// How many entries the update log has, and the hash of the last one (see [`update_log_hashes`]; zeros if there is
+/// none): two logs that agree in both are the same.
+///
+/// # Errors
+/// As [`update_log`].
+pub fn update_log_end(state: &State) -> Result<(usize, [u8; 32]), Refusal> {
+    match (&state.deployment, state.phase()) {
+        (Some(deployment), Phase::AcceptingMarbles) => {
+            let last = deployment.update_log.last().map_or([0; 32], |entry| entry.hash);
+            Ok((deployment.update_log.len(), last))
+        }
+        _ => Err(Refusal::wrong_phase()),
+    }
+}
+
+/// The entries of the update log behind the first ones that the caller knows: `known` of them, the last with this
+/// hash. `None` if the log did not begin like that.
+///
+/// # Errors
+/// As [`update_log`].
+pub fn update_log_behind(
+    state: &State,
+    known: usize,
+    hash: &[u8; 32],
+) -> Result<Option<Vec<Arc<str>>>, Refusal> {
+    let (length, _) = update_log_end(state)?;
+    let log = &state.deployed()?.update_log;
+    let begins_alike = match known.checked_sub(1) {
+        None => true,
+        Some(last) => log.get(last).is_some_and(|entry| entry.hash == *hash),
+    };
+    if !begins_alike || known > length {
+        return Ok(None);
+    }
+    Ok(Some(
+        log.iter()
+            .skip(known)
+            .map(|entry| Arc::clone(&entry.line))
+            .collect(),
+    ))
+}
+
 /// For each entry of the update log its hash: SHA-256(hash of the entry before ‖ bytes of the entry), where 32 zero
 /// bytes stand before the first one. Whoever kept one hash can tell whether the log up to there is still the same.
 ///
