@@ -70,6 +70,27 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
         .with_context(context)
 }
 
+/// Writes a new file of mode 0600.
+///
+/// # Errors
+/// There is such a file already: it stays as it is.
+pub fn write_new(path: &Path, content: &[u8]) -> Result<()> {
+    let mut file = match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            bail!("{} is there already and is not overwritten", path.display())
+        }
+        other => other.with_context(|| format!("cannot write {}", path.display()))?,
+    };
+    file.write_all(content)
+        .and_then(|()| file.flush())
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Makes the directories above a file, for this user alone.
 pub fn make_parent(path: &Path) -> Result<()> {
     match path.parent() {

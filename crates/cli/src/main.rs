@@ -6,6 +6,7 @@ mod flags;
 mod manifest_file;
 mod output;
 mod recovery_data;
+mod recovery_secret;
 mod secret_file;
 mod session;
 mod user;

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::Method;
-use marblerun_wire::rest::{Base64Bytes, Named, encode_nonce, path, v2};
+use marblerun_wire::rest::{Base64Bytes, Base64Secret, Named, encode_nonce, path, v2};
+use zeroize::Zeroizing;
 
 use crate::attested::{Attested, Trust};
 use crate::certificate::CertificateChain;
@@ -159,6 +160,32 @@ impl Attested {
     /// See [`RequestError`]; refused without the identity of a user who may write all of them.
     pub async fn write_secrets(&self, secrets: &v2::UploadSecrets) -> Result<(), RequestError> {
         self.post(path::V2_SECRETS, secrets).await
+    }
+
+    /// The key that recovery secrets may be encrypted for while the Coordinator waits for them; it changes with
+    /// every start.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; refused when no state waits for recovery.
+    pub async fn recovery_public_key(&self) -> Result<v2::RecoveryPublicKey, RequestError> {
+        self.get(path::V2_RECOVER_PUBLIC_KEY).await
+    }
+
+    /// Hands in a recovery secret, plain or encrypted for [`Attested::recovery_public_key`], with the signature of
+    /// its holder over the plain one. After the last one the Coordinator has another certificate.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; refused when no state waits for recovery, and for a secret that is none of the state.
+    pub async fn recover(
+        &self,
+        secret: Zeroizing<Vec<u8>>,
+        signature: Vec<u8>,
+    ) -> Result<v2::Recovered, RequestError> {
+        let body = v2::Recover {
+            recovery_secret: Base64Secret::new(secret),
+            recovery_secret_signature: Base64Bytes(signature),
+        };
+        self.post(path::V2_RECOVER, &body).await
     }
 }
 

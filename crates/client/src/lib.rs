@@ -27,6 +27,7 @@ mod connection;
 mod error;
 mod evidence;
 mod identity;
+mod recovery;
 mod verifier;
 
 pub use address::{Address, AddressError};
@@ -38,3 +39,4 @@ pub use evidence::{EvidencePolicy, ExpectedEnclave, PolicyError};
 pub use identity::{ClientIdentity, IdentityError};
 /// The types that requests and replies are made of.
 pub use marblerun_wire::rest;
+pub use recovery::{RecoveryKey, RecoveryKeyError, encrypt_recovery_secret, is_plain_recovery_secret};

@@ -3,6 +3,8 @@
 mod certificate;
 mod completion;
 mod manifest;
+mod recover;
+mod recover_with_signature;
 mod secret;
 mod status;
 mod version;
@@ -27,6 +29,11 @@ pub enum Command {
     /// Read and write secrets as a user
     #[command(subcommand, arg_required_else_help = true)]
     Secret(secret::Command),
+    /// Hand in a recovery secret, decrypted and signed with your recovery key
+    Recover(recover::Arguments),
+    /// Hand in a recovery secret that was signed elsewhere, and what is needed for that
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    RecoverWithSignature(recover_with_signature::Arguments),
     /// Print the version of this program and of the Coordinator in the cluster
     Version,
     /// Print a script that completes commands and flags in a shell
@@ -40,6 +47,8 @@ pub fn run(command: &Command, flags: &GlobalFlags, output: &Output) -> Result<()
         Command::Certificate(command) => certificate::run(command, flags, output),
         Command::Manifest(command) => manifest::run(command, flags, output),
         Command::Secret(command) => secret::run(command, flags, output),
+        Command::Recover(arguments) => recover::run(arguments, flags, output),
+        Command::RecoverWithSignature(arguments) => recover_with_signature::run(arguments, flags, output),
         Command::Version => version::run(output),
         Command::Completion(arguments) => completion::run(arguments, output),
     }

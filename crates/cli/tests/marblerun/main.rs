@@ -9,6 +9,7 @@
 
 mod offline;
 mod online;
+mod recover;
 #[path = "../../../client/tests/server/mod.rs"]
 mod server;
 mod support;
