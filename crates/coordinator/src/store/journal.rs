@@ -10,8 +10,8 @@ use marblerun_core::ambient::Dice;
 use marblerun_core::change::Change;
 use marblerun_core::manifest::SealMode;
 use marblerun_core::sealed::{
-    DataKey, FrameSealer, Header, KeyBinding, KeyFile, OpenedState, ReadToEnd, SealedError, StateId,
-    root_certificate_hash, seal_state,
+    DataKey, FrameSealer, Header, KeyBinding, KeyFile, MAX_FILE_BYTES, OpenedState, ReadToEnd, SealedError,
+    StateId, root_certificate_hash, seal_state,
 };
 use marblerun_core::secret::value::SecretBytes;
 use marblerun_core::state::State;
@@ -39,6 +39,8 @@ pub struct SealedJournal {
     /// Where a torn tail begins that could not be cut yet.
     uncut: Option<u64>,
     pub(super) log_limit: u64,
+    /// No larger file is written, as none is opened.
+    pub(super) file_limit: u64,
     pub(super) runner: Box<dyn Runner>,
     pub(super) wake: Option<Waker>,
     /// The checkpoint that is being made.
@@ -76,6 +78,7 @@ impl SealedJournal {
             attempted: None,
             uncut: None,
             log_limit: LOG_LIMIT,
+            file_limit: MAX_FILE_BYTES,
             runner: Box::new(Threads::default()),
             wake: None,
             checkpoint: None,
@@ -228,7 +231,9 @@ impl SealedJournal {
         current.intact = false;
         let frame = current.sealer.changes(changes, &*self.dice)?;
         let length = frame.len() as u64;
-        if let Err(error) = self.store.append(current.length, &frame) {
+        let appended = fits(&*self.store, current.length + length, self.file_limit)
+            .and_then(|()| self.store.append(current.length, &frame));
+        if let Err(error) = appended {
             self.give_up_checkpoint();
             return Err(error);
         }
@@ -253,6 +258,7 @@ impl SealedJournal {
             .ok_or(StoreError::Sealing(SealedError::NotSealable))?;
         let state_id = self.state_id();
         let (data, sealer) = seal_state(state, state_id, &*self.dice).map_err(StoreError::Sealing)?;
+        fits(&*self.store, data.len() as u64, self.file_limit)?;
         let previous = self.current.as_ref().and_then(|current| {
             if current.key_generation == sealing.key_generation {
                 current.previous.clone()
@@ -372,4 +378,13 @@ fn binding(mode: SealMode) -> Option<KeyBinding> {
         SealMode::UniqueKey => Some(KeyBinding::Unique),
         SealMode::Disabled => None,
     }
+}
+
+/// Refuses to write what could not be opened again.
+pub(super) fn fits(store: &dyn Store, size: u64, limit: u64) -> Result<(), StoreError> {
+    if size <= limit {
+        return Ok(());
+    }
+    let path = store.sealed_data_path();
+    Err(StoreError::TooLarge { path, size, limit })
 }

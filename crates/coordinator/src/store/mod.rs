@@ -189,6 +189,16 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// The file would become larger than what is opened again. It was not written.
+    #[error("{}: not written: it would have {size} bytes, and at most {limit} are opened again", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes it would have.
+        size: u64,
+        /// Bytes it may have.
+        limit: u64,
+    },
     /// What was being written is not wanted any more.
     #[error("given up, because another file took its place")]
     GivenUp,

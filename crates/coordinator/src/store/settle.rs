@@ -7,7 +7,7 @@ use marblerun_core::state::State;
 
 use super::StoreError;
 use super::checkpoint::{Finished, Progress, Running, Waker};
-use super::journal::SealedJournal;
+use super::journal::{SealedJournal, fits};
 
 /// The log grows by this many bytes before a checkpoint that failed is tried again.
 const TRY_AGAIN_AFTER: u64 = 1 << 18;
@@ -77,7 +77,11 @@ impl SealedJournal {
         let Some(current) = self.current.as_mut().filter(|current| current.intact) else {
             return self.store.discard_draft();
         };
-        if let Err(error) = finished.complete(&*self.dice) {
+        let completed = finished.complete(&*self.dice).and_then(|()| {
+            let length = finished.draft.length();
+            fits(&*self.store, length, self.file_limit)
+        });
+        if let Err(error) = completed {
             return self.checkpoint_failed(&error.to_string());
         }
         let Finished {
@@ -118,6 +122,12 @@ impl SealedJournal {
             running.give_up();
             self.given_up = Some(running);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_file_limit(mut self, file_limit: u64) -> Self {
+        self.file_limit = file_limit;
+        self
     }
 
     #[cfg(test)]

@@ -44,6 +44,34 @@ fn a_commit_is_one_append_and_one_sync() {
 }
 
 #[test]
+fn what_would_not_open_again_is_not_written() {
+    let (place, state) = Place::with_state();
+    let size = place.read(DATA).len() as u64;
+    // A log that has grown too long: refused, and what was there is written anew without it.
+    let mut opened = place.open(Enclave(1));
+    opened.journal = opened.journal.with_file_limit(size);
+    let mut next = state.clone();
+    next.apply(&counted(4));
+    let refused = opened.journal.commit(&[counted(4)], &next).unwrap_err();
+    assert!(
+        matches!(refused, StoreError::TooLarge { limit, .. } if limit == size),
+        "{refused}"
+    );
+    opened.journal.restore(&state).unwrap();
+    drop(opened);
+    assert!(same(&place.state(), &state));
+
+    // A state that is too large: refused before anything is touched.
+    let before = place.read(DATA);
+    let mut opened = place.open(Enclave(1));
+    opened.journal = opened.journal.with_file_limit(before.len() as u64 / 2);
+    let refused = opened.journal.restore(&state).unwrap_err();
+    assert!(matches!(refused, StoreError::TooLarge { .. }), "{refused}");
+    drop(opened);
+    assert_eq!(place.read(DATA), before);
+}
+
+#[test]
 fn a_state_that_is_given_up_is_kept_aside() {
     let (place, old) = Place::with_state();
     let (data, key) = (place.read(DATA), place.read(KEY));
