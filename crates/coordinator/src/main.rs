@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use marblerun_coordinator::config::{self, Config, Request};
@@ -38,12 +39,15 @@ fn run() -> anyhow::Result<()> {
     observe::log::start(&config.logging, true)?;
     // Every TLS configuration names its provider; this is for libraries that would look for one.
     let _ = tls::provider().install_default();
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(72)
         .build()
-        .context("the runtime cannot be started")?
-        .block_on(serve(&config))
+        .context("the runtime cannot be started")?;
+    let ended = runtime.block_on(serve(&config));
+    // What was waited for is done. A key of 8192 bits that is still being made for nobody must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {

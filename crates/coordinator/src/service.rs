@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::keeper::Keeper;
 use crate::recovery::{Desk, RecoverRefusal};
+use crate::wanted::WantedDice;
 
 /// How often something is prepared again before the caller is told to come back.
 const ATTEMPTS: usize = 3;
@@ -348,23 +349,32 @@ impl Service {
         self.decide(prepared.await?, decide).await
     }
 
-    /// Prepares against the published state, off the async threads: it may make keys.
+    /// Prepares against the published state, off the async threads: it may make keys. It gives up before the next key
+    /// when the caller has gone away, or when the phase is another than the one it began in.
     async fn prepare<T: Send + 'static>(
         &self,
         flow: impl FnOnce(&State, &Ambient<'_>) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let (state, dice) = (self.snapshot(), Arc::clone(&self.dice));
-        tokio::task::spawn_blocking(move || {
+        let (state, dice, keeper) = (self.snapshot(), Arc::clone(&self.dice), self.keeper.clone());
+        let caller = Arc::new(());
+        let waiting = Arc::downgrade(&caller);
+        let prepared = tokio::task::spawn_blocking(move || {
+            let is_wanted = || waiting.strong_count() > 0 && keeper.snapshot().phase() == state.phase();
+            let dice = WantedDice {
+                dice: &*dice,
+                is_wanted,
+            };
             flow(
                 &state,
                 &Ambient {
                     now: now(),
-                    dice: &*dice,
+                    dice: &dice,
                 },
             )
         })
-        .await
-        .map_err(|error| Refusal::internal(format_args!("preparing failed: {error}")))?
+        .await;
+        drop(caller);
+        prepared.map_err(|error| Refusal::internal(format_args!("preparing failed: {error}")))?
     }
 
     async fn decide<T: Send + 'static, R: Send + 'static>(

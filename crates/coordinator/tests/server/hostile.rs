@@ -114,3 +114,46 @@ async fn bodies_that_never_end_hold_up_nobody() {
     assert_eq!(code, 200, "{reply}");
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
 }
+
+/// A manifest whose setting takes as long as these RSA keys.
+fn laborious(keys: usize, bits: u32) -> String {
+    let mut manifest = manifest();
+    for number in 0..keys {
+        manifest["Secrets"][format!("key{number}")] =
+            serde_json::json!({"Type": "cert-rsa", "Size": bits, "Shared": true});
+    }
+    manifest.to_string()
+}
+
+/// Posts a manifest and goes away while it is being set.
+async fn post_and_leave(address: std::net::SocketAddr, manifest: String) {
+    let mut tls = connect(address, None, &["http/1.1"]).await.unwrap();
+    let length = manifest.len();
+    let post =
+        format!("POST /manifest HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{manifest}");
+    tls.write_all(post.as_bytes()).await.unwrap();
+    tls.flush().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+}
+
+#[tokio::test]
+async fn keys_that_nobody_waits_for_are_not_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = start(directory.path(), &[]);
+    post_and_leave(program.client, laborious(512, 2048)).await;
+    let began = Instant::now();
+    let (code, reply) = program.ask("POST", "/manifest", manifest().to_string()).await;
+    assert_eq!(code, 200, "{reply}");
+    // No longer than the one key that was being made; all of them would take half a minute.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_key_that_is_being_made_does_not_hold_up_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = start(directory.path(), &[]);
+    post_and_leave(program.client, laborious(2, 8192)).await;
+    let began = Instant::now();
+    assert!(program.end(rustix::process::Signal::TERM).success());
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+}

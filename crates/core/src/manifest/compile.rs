@@ -13,7 +13,7 @@ use super::model::{Manifest, Role};
 use super::report::{ManifestError, Report, Warning};
 use super::section::Section;
 use super::{Checked, Limits};
-use super::{config, infrastructures, marbles, packages, recovery_keys, roles, secrets, tls, users};
+use super::{budget, config, infrastructures, marbles, packages, recovery_keys, roles, secrets, tls, users};
 use crate::access::UserIndex;
 
 /// The sections of a manifest.
@@ -110,6 +110,10 @@ fn compile_sections(
     }
 
     let specs: BTreeMap<_, _> = secrets::read(&secret_section).into_iter().collect();
+    // Not asked again of a manifest that is in force: what it costs was paid.
+    if environment.is_some() {
+        budget::check(&secret_field, specs.iter());
+    }
     let tags: BTreeMap<_, _> = tls::read(&tls_section, &secret_section, &specs)
         .into_iter()
         .collect();

@@ -5,6 +5,7 @@
 //! section turns fields into checked values, and `compile` puts the sections together. Nothing stops at the
 //! first problem: `report` collects them.
 
+mod budget;
 mod bytes;
 mod certificate_template;
 mod compile;

@@ -15,6 +15,8 @@ mod broken_certificates;
 #[cfg(test)]
 mod broken_templates;
 #[cfg(test)]
+mod budget;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod large;
