@@ -1,6 +1,8 @@
 //! What the Coordinator does when it is asked: prepares in parallel, has the keeper decide, tries again when what
 //! was prepared has become stale. The APIs at the edge translate, and nothing else.
 
+mod settle;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,15 +14,15 @@ use marblerun_core::flow::sign_quote::{self, SignedQuote};
 use marblerun_core::flow::{activate, counter, read_secrets, set_manifest, update_manifest, write_secrets};
 use marblerun_core::manifest::{HsmEnvironment, Limits, Name};
 use marblerun_core::phase::Phase;
-use marblerun_core::refusal::{Refusal, RefusalKind};
+use marblerun_core::refusal::Refusal;
 use marblerun_core::secret::upload::Upload;
 use marblerun_core::state::State;
 use rustls_pki_types::CertificateDer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::keeper::Keeper;
 use crate::recovery::{Desk, RecoverRefusal};
-use crate::wanted::WantedDice;
+use settle::{changing, take_turn};
 
 /// How often something is prepared again before the caller is told to come back.
 const ATTEMPTS: usize = 3;
@@ -291,111 +293,6 @@ impl Service {
         }
         Err(changing())
     }
-
-    /// Prepares in a turn of its own and has the keeper decide, again as long as what was prepared has become stale.
-    async fn settle<P: Send + 'static, R: Send + 'static>(
-        &self,
-        turns: &Arc<Semaphore>,
-        prepare: impl Fn(&State, &Ambient<'_>) -> Result<P, Refusal> + Send + Sync + 'static,
-        decide: fn(&State, &P, &Ambient<'_>) -> Result<Verdict<R>, Refusal>,
-    ) -> Result<R, Refusal> {
-        let (turn, prepare) = (take_turn(turns).await?, Arc::new(prepare));
-        for _ in 0..ATTEMPTS {
-            if let Some(reply) = self.attempt(&turn, &prepare, decide).await? {
-                return Ok(reply);
-            }
-        }
-        Err(changing())
-    }
-
-    /// Settles an update. It rests on uploaded secrets and takes longer than writing them: when writers were faster,
-    /// the next attempts wait for those who write and let nobody else begin, so that it gets its turn.
-    async fn settle_update<P: Send + 'static, R: Send + 'static>(
-        &self,
-        prepare: impl Fn(&State, &Ambient<'_>) -> Result<P, Refusal> + Send + Sync + 'static,
-        decide: fn(&State, &P, &Ambient<'_>) -> Result<Verdict<R>, Refusal>,
-    ) -> Result<R, Refusal> {
-        let (turn, prepare) = (take_turn(&self.preparing_manifest).await?, Arc::new(prepare));
-        if let Some(reply) = self.attempt(&turn, &prepare, decide).await? {
-            return Ok(reply);
-        }
-        let all = u32::try_from(PREPARING_AT_ONCE).unwrap_or(u32::MAX);
-        let _writers = self
-            .writing_secrets
-            .acquire_many(all)
-            .await
-            .map_err(Refusal::internal)?;
-        for _ in 1..ATTEMPTS {
-            if let Some(reply) = self.attempt(&turn, &prepare, decide).await? {
-                return Ok(reply);
-            }
-        }
-        Err(changing())
-    }
-
-    /// Prepares and has the keeper decide; `None`: what was prepared is stale.
-    async fn attempt<P: Send + 'static, R: Send + 'static>(
-        &self,
-        turn: &Arc<OwnedSemaphorePermit>,
-        prepare: &Arc<impl Fn(&State, &Ambient<'_>) -> Result<P, Refusal> + Send + Sync + 'static>,
-        decide: fn(&State, &P, &Ambient<'_>) -> Result<Verdict<R>, Refusal>,
-    ) -> Result<Option<R>, Refusal> {
-        let (prepare, turn) = (Arc::clone(prepare), Arc::clone(turn));
-        let prepared = self.prepare(move |state, ambient| {
-            let prepared = prepare(state, ambient);
-            drop(turn);
-            prepared
-        });
-        self.decide(prepared.await?, decide).await
-    }
-
-    /// Prepares against the published state, off the async threads: it may make keys. It gives up before the next key
-    /// when the caller has gone away, or when the phase is another than the one it began in.
-    async fn prepare<T: Send + 'static>(
-        &self,
-        flow: impl FnOnce(&State, &Ambient<'_>) -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let (state, dice, keeper) = (self.snapshot(), Arc::clone(&self.dice), self.keeper.clone());
-        let caller = Arc::new(());
-        let waiting = Arc::downgrade(&caller);
-        let prepared = tokio::task::spawn_blocking(move || {
-            let is_wanted = || waiting.strong_count() > 0 && keeper.snapshot().phase() == state.phase();
-            let dice = WantedDice {
-                dice: &*dice,
-                is_wanted,
-            };
-            flow(
-                &state,
-                &Ambient {
-                    now: now(),
-                    dice: &dice,
-                },
-            )
-        })
-        .await;
-        drop(caller);
-        prepared.map_err(|error| Refusal::internal(format_args!("preparing failed: {error}")))?
-    }
-
-    async fn decide<T: Send + 'static, R: Send + 'static>(
-        &self,
-        prepared: T,
-        flow: impl FnOnce(&State, &T, &Ambient<'_>) -> Result<Verdict<R>, Refusal> + Send + 'static,
-    ) -> Result<Option<R>, Refusal> {
-        let dice = Arc::clone(&self.dice);
-        self.keeper
-            .decide(move |state| {
-                flow(
-                    state,
-                    &prepared,
-                    &Ambient {
-                        now: now(),
-                        dice: &*dice,
-                    },
-                )
-            })
-            .await
-    }
 }
 
 impl<B: AsRef<[u8]>> SentManifest<B> {
@@ -412,16 +309,6 @@ impl<B: AsRef<[u8]>> SentManifest<B> {
             environment,
         }
     }
-}
-
-/// A turn goes with the work: whoever asked may go away in the middle, and the work then still takes its place.
-async fn take_turn(turns: &Arc<Semaphore>) -> Result<Arc<OwnedSemaphorePermit>, Refusal> {
-    let turn = Arc::clone(turns).acquire_owned().await;
-    turn.map(Arc::new).map_err(Refusal::internal)
-}
-
-fn changing() -> Refusal {
-    Refusal::new(RefusalKind::Conflict, "the deployment is changing; try again")
 }
 
 /// The clock of the Coordinator.
