@@ -27,6 +27,7 @@ use axum::body::Body;
 use axum::handler::Handler;
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use bytes::Bytes;
 use http::Request;
 use marblerun_core::manifest::FeatureGate;
 use marblerun_wire::rest::path;
@@ -106,6 +107,7 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         .route(path::V1_RECOVER, post(recover::post_v1))
         .route(path::V2_RECOVER, post(recover::post_v2))
         .route(path::V2_RECOVER_PUBLIC_KEY, get(recover::public_key))
+        .route(path::V2_OPENAPI, get(openapi))
         .fallback(not_allowed)
         .method_not_allowed_fallback(not_allowed)
         .with_state(rest);
@@ -115,6 +117,13 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         on_panic: reply::after_panic,
         error_level,
     }
+}
+
+/// The OpenAPI document, which a test makes from the types of the handlers.
+async fn openapi() -> Response {
+    reply::success_body(Bytes::from_static(include_bytes!(
+        "../../../../docs/openapi.json"
+    )))
 }
 
 /// `GET` alone: axum would answer `HEAD` with the same handler.

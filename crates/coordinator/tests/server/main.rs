@@ -13,6 +13,8 @@ mod listener;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod recovery;
 #[cfg(test)]
 mod restart;

@@ -11,6 +11,7 @@ use super::json::go_json;
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ReplyStatus {
     /// Done; the HTTP status is 200, always.
@@ -23,6 +24,7 @@ pub enum ReplyStatus {
 
 /// A reply: `{"status":…,"data":…,"message":…}`. `data` is always present, `message` is left out when empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Reply<T> {
     /// What became of the request.
     pub status: ReplyStatus,

@@ -11,6 +11,8 @@ mod envelope;
 mod json;
 mod named;
 pub mod path;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod text;
 pub mod v1;
 pub mod v2;

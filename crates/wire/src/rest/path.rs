@@ -42,3 +42,29 @@ pub const V2_RECOVER_PUBLIC_KEY: &str = "/api/v2/recover/public-key";
 pub const V2_SIGN_QUOTE: &str = "/api/v2/sign-quote";
 /// `POST` a new value for a counter.
 pub const V2_MONOTONIC_COUNTER: &str = "/api/v2/monotonic-counter";
+/// `GET` the OpenAPI document of this API.
+pub const V2_OPENAPI: &str = "/api/v2/openapi.json";
+
+/// All of them.
+pub const ALL: &[&str] = &[
+    V1_STATUS,
+    V1_QUOTE,
+    V1_MANIFEST,
+    V1_UPDATE,
+    V1_SECRETS,
+    V1_UPDATE_MANIFEST,
+    V1_UPDATE_CANCEL,
+    V1_RECOVER,
+    V2_STATUS,
+    V2_QUOTE,
+    V2_MANIFEST,
+    V2_SECRETS,
+    V2_UPDATE,
+    V2_UPDATE_MANIFEST,
+    V2_UPDATE_CANCEL,
+    V2_RECOVER,
+    V2_RECOVER_PUBLIC_KEY,
+    V2_SIGN_QUOTE,
+    V2_MONOTONIC_COUNTER,
+    V2_OPENAPI,
+];

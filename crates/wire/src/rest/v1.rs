@@ -9,6 +9,8 @@ use super::{Base64Bytes, Named, v2};
 
 /// `GET /status`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "StatusV1"))]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Status {
     /// The phase, see [`super::text`].
@@ -19,6 +21,8 @@ pub struct Status {
 
 /// `GET /quote`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "QuoteV1"))]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Quote {
     /// PEM: the intermediate certificate, then the root certificate.
@@ -29,6 +33,8 @@ pub struct Quote {
 
 /// `GET /manifest`; all empty when none is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "ManifestV1"))]
 #[serde(default)]
 pub struct Manifest {
     /// By the root key over SHA-256 of the manifest; ECDSA, DER.

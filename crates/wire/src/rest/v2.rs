@@ -7,6 +7,7 @@ use super::{Base64Bytes, Base64Secret, Named};
 
 /// `GET status`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Status {
     /// The phase, see [`super::text`].
@@ -17,6 +18,7 @@ pub struct Status {
 
 /// `GET quote`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Quote {
     /// PEM: the intermediate certificate, then the root certificate.
@@ -27,6 +29,7 @@ pub struct Quote {
 
 /// `GET manifest`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Manifest {
     /// By the root key over SHA-256 of the manifest; ECDSA, DER.
@@ -41,6 +44,7 @@ pub struct Manifest {
 
 /// Body of `POST manifest`, `POST update` and `POST update-manifest`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct SendManifest {
     /// The manifest.
@@ -49,6 +53,7 @@ pub struct SendManifest {
 
 /// Reply to `POST manifest`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ManifestSet {
     /// For each recovery key its secret, encrypted with RSA-OAEP; the capital R is contract.
@@ -58,6 +63,7 @@ pub struct ManifestSet {
 
 /// A secret as users read it. All fields are always present.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Secret {
     /// `symmetric-key`, `plain`, `cert-rsa`, `cert-ecdsa`, `cert-ed25519`.
@@ -81,6 +87,7 @@ pub struct Secret {
 
 /// Reply to `GET secrets`.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Secrets {
     /// Those asked for.
@@ -89,6 +96,7 @@ pub struct Secrets {
 
 /// A value for a user-defined secret: `Key`, or `Cert` and `Private`.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "PascalCase")]
 pub struct UploadedSecret {
     /// Of `symmetric-key` and `plain`: the value.
@@ -104,6 +112,7 @@ pub struct UploadedSecret {
 
 /// Body of `POST secrets`.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct UploadSecrets {
     /// The new values by name.
@@ -112,6 +121,7 @@ pub struct UploadSecrets {
 
 /// Reply to `GET update`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase")]
 pub struct UpdateLog {
     /// One JSON text for each entry.
@@ -121,6 +131,7 @@ pub struct UpdateLog {
 
 /// Reply to `POST update`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase")]
 pub struct UpdateReceived {
     /// How many acknowledgements are missing; 0: applied.
@@ -134,6 +145,7 @@ pub struct UpdateReceived {
 
 /// Reply to `GET update-manifest`, in both versions.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase")]
 pub struct PendingUpdate {
     /// The pending manifest, exactly as proposed.
@@ -146,6 +158,7 @@ pub struct PendingUpdate {
 
 /// Reply to `POST update-manifest`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase")]
 pub struct Acknowledged {
     /// See [`super::text::acknowledgement_message_naming`].
@@ -161,6 +174,7 @@ pub struct Acknowledged {
 
 /// Reply to `POST update-cancel`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Cancelled {
     /// [`super::text::UPDATE_CANCELLED`]
@@ -169,6 +183,7 @@ pub struct Cancelled {
 
 /// Body of `POST recover`.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase")]
 pub struct Recover {
     /// The secret, plain (16, 17, 32 or 33 bytes) or encrypted for the Coordinator's ephemeral key.
@@ -179,6 +194,7 @@ pub struct Recover {
 
 /// Reply to `POST recover`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Recovered {
     /// Secrets not yet collected; 0: recovered.
@@ -189,6 +205,7 @@ pub struct Recovered {
 
 /// Reply to `GET recover/public-key`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase")]
 pub struct RecoveryPublicKey {
     /// `RSA`
@@ -199,6 +216,7 @@ pub struct RecoveryPublicKey {
 
 /// Body of `POST sign-quote`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase")]
 pub struct SignQuote {
     /// The quote, bare or behind the Open Enclave header.
@@ -207,6 +225,7 @@ pub struct SignQuote {
 
 /// Reply to `POST sign-quote`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase")]
 pub struct QuoteSigned {
     /// As spelled in `spec/08`.
@@ -217,6 +236,7 @@ pub struct QuoteSigned {
 
 /// Data of the refusal of `POST sign-quote`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase")]
 pub struct QuoteRefused {
     /// Why the quote was not verifiable.
@@ -225,6 +245,7 @@ pub struct QuoteRefused {
 
 /// Body of `POST monotonic-counter`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct SetCounter {
     /// 1 to 253 bytes.
@@ -237,6 +258,7 @@ pub struct SetCounter {
 
 /// Reply to `POST monotonic-counter`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct CounterSet {
     /// The value before.
