@@ -13,8 +13,8 @@ use arc_swap::ArcSwap;
 use marblerun_core::change::Change;
 use marblerun_core::decision::{Decision, Verdict};
 use marblerun_core::phase::Phase;
+use marblerun_core::recovery::RecoveredKey;
 use marblerun_core::refusal::{Refusal, RefusalKind};
-use marblerun_core::sealed::DataKey;
 use marblerun_core::state::State;
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,7 +52,7 @@ pub trait Journal: Send {
     ///
     /// # Errors
     /// [`RecoverError`]: the state is untouched and waits on.
-    fn recover(&mut self, key: &DataKey, check: &Check) -> Result<State, RecoverError>;
+    fn recover(&mut self, key: &RecoveredKey, check: &Check) -> Result<State, RecoverError>;
 }
 
 /// Whether a state that was opened may be gone on with.
@@ -170,7 +170,7 @@ impl Keeper {
     /// over: it is untouched then and waits on.
     pub async fn recover(
         &self,
-        key: DataKey,
+        key: RecoveredKey,
         check: impl Fn(&State) -> Result<(), Refusal> + Send + 'static,
     ) -> Result<bool, Refusal> {
         let (answer, answered) = oneshot::channel();
@@ -253,7 +253,7 @@ impl Writer {
         self.journal.settle(&self.published.load_full());
     }
 
-    fn recover(&mut self, key: &DataKey, check: &Check) -> Result<bool, Refusal> {
+    fn recover(&mut self, key: &RecoveredKey, check: &Check) -> Result<bool, Refusal> {
         if self.published.load().phase() != Phase::Recovery {
             return Err(Refusal::wrong_phase());
         }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use marblerun_core::ambient::{Ambient, CryptoFault, Dice};
 use marblerun_core::change::Change;
 use marblerun_core::pki::authority;
-use marblerun_core::recovery::Lock;
+use marblerun_core::recovery::{Lock, RecoveredKey};
 use marblerun_core::refusal::{Refusal, RefusalKind};
-use marblerun_core::sealed::{DataKey, SealedError};
+use marblerun_core::sealed::SealedError;
 use marblerun_core::secret::value::SecretBytes;
 use marblerun_core::state::State;
 
@@ -70,12 +70,12 @@ pub fn state(config: &Config, dice: &Arc<dyn Dice>) -> Result<Opening, OpeningEr
     let (state, lock) = match found {
         Found::State(state) => (*state, None),
         Found::Nothing => (begin(config, &**dice, false)?, None),
-        Found::Locked { reason, header } => {
+        Found::Locked { reason, lock } => {
             tracing::warn!(
                 reason,
                 "the state does not open: waiting for recovery or a new manifest"
             );
-            (begin(config, &**dice, true)?, Some(Lock::Ours(header)))
+            (begin(config, &**dice, true)?, Some(lock))
         }
     };
     let journal = Box::new(Durable(journal));
@@ -117,14 +117,23 @@ impl Journal for Durable {
         self.0.wake_with(wake);
     }
 
-    fn recover(&mut self, key: &DataKey, check: &Check) -> Result<State, RecoverError> {
-        let opened = self.0.open_with(key).map_err(|error| match error {
+    fn recover(&mut self, key: &RecoveredKey, check: &Check) -> Result<State, RecoverError> {
+        let unopened = |error| match error {
             StoreError::Unreadable {
                 problem: SealedError::WrongKey,
                 ..
             } => RecoverError::WrongKey,
             other => unavailable("the state cannot be opened", &other),
-        })?;
+        };
+        if let Some(state) = self.0.open_original(key).map_err(unopened)? {
+            check(&state).map_err(RecoverError::Refused)?;
+            self.0
+                .take_over(&state)
+                .map_err(|error| unavailable("the state was opened, but cannot be taken over", &error))?;
+            tracing::warn!("the state of the original was taken over; its files are kept as superseded-…");
+            return Ok(state);
+        }
+        let opened = self.0.open_with(&key.key).map_err(unopened)?;
         check(&opened.state).map_err(RecoverError::Refused)?;
         let (state, kept) = self
             .0

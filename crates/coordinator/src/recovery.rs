@@ -106,6 +106,9 @@ impl Desk {
         } else {
             self.decrypt(secret).await?
         };
+        if self.with_recovery(|recovery| recovery.is_costly())? {
+            self.pace.wait().await;
+        }
         let key = match self.with_recovery(|recovery| recovery.collect(secret, signature))?? {
             Progress::Wanting { remaining } => {
                 tracing::info!(remaining, "a recovery secret was taken");
@@ -113,12 +116,20 @@ impl Desk {
             }
             Progress::Complete(key) => key,
         };
-        let collected = self.with_recovery(|recovery| recovery.collected().to_vec())?;
+        let remaining = key.remaining;
+        let collected = key.collected.clone();
         let check = move |state: &_| recover::check(state, &collected);
         let refusal = match keeper.recover(key, check).await {
             Ok(true) => {
                 tracing::info!("the state was recovered");
                 return Ok(0);
+            }
+            Ok(false) if remaining > 0 => {
+                tracing::info!(
+                    remaining,
+                    "a recovery secret was taken; they do not open the state yet"
+                );
+                return Ok(remaining);
             }
             Ok(false) => Refusal::new(
                 RefusalKind::Denied,

@@ -14,6 +14,7 @@ pub mod decision;
 pub mod flow;
 pub mod manifest;
 mod marble_environment;
+pub mod original;
 pub mod phase;
 pub mod pki;
 pub mod recovery;

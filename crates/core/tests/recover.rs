@@ -127,7 +127,7 @@ impl Sealed {
                     assert_eq!(left, remaining);
                 }
                 Progress::Complete(key) => {
-                    let opened = open_state(&self.file, &key).unwrap();
+                    let opened = open_state(&self.file, &key.key).unwrap();
                     recover::check(&opened.state, recovery.collected())?;
                     return Ok(true);
                 }

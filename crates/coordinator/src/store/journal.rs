@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use marblerun_core::ambient::Dice;
 use marblerun_core::change::Change;
+use marblerun_core::flow::recover;
 use marblerun_core::manifest::SealMode;
+use marblerun_core::original::OriginalHeader;
+use marblerun_core::recovery::RecoveredKey;
 use marblerun_core::sealed::{
     DataKey, FrameSealer, Header, KeyBinding, KeyFile, MAX_FILE_BYTES, OpenedState, ReadToEnd, SealedError,
     StateId, root_certificate_hash, seal_state,
@@ -144,6 +147,33 @@ impl SealedJournal {
         })?;
         marblerun_core::sealed::open_state(&data, key)
             .map_err(|problem| StoreError::Unreadable { path, problem })
+    }
+
+    /// Opens the state of the store if it is one of the original. Nothing is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`], with [`SealedError::WrongKey`] if it is not the key; [`StoreError::Io`].
+    pub fn open_original(&mut self, recovered: &RecoveredKey) -> Result<Option<State>, StoreError> {
+        let data = self.store.load()?.sealed_data.unwrap_or_default();
+        if OriginalHeader::parse(&data).is_none() {
+            return Ok(None);
+        }
+        let path = self.store.sealed_data_path();
+        recover::open_original(&data, recovered)
+            .map(Some)
+            .map_err(|problem| StoreError::Unreadable { path, problem })
+    }
+
+    /// Writes a state of the original in our format, in place of the original's files, which are kept aside.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the original's files are there still, or ours that open.
+    pub fn take_over(&mut self, state: &State) -> Result<(), StoreError> {
+        let mode = state
+            .manifest()
+            .map_or(SealMode::ProductKey, |manifest| manifest.config.seal_mode);
+        self.keep_old = true;
+        self.write_anew(state, binding(mode).unwrap_or(KeyBinding::Product))
     }
 
     /// Goes on with a state that [`open_with`](Self::open_with) opened: cuts a torn tail, and stores its key

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use marblerun_core::ambient::Dice;
+use marblerun_core::original::OriginalHeader;
+use marblerun_core::recovery::Lock;
 use marblerun_core::sealed::{
     Header, KeyBinding, KeyFile, KeyFileError, SealedError, TornTail, open_state, root_certificate_hash,
 };
@@ -31,10 +33,10 @@ pub enum Found {
     Nothing,
     /// The state: phase 3.
     State(Box<State>),
-    /// A state that this enclave's seal key does not open: phase 1.
+    /// A state that this enclave's seal key does not open, or one of the original: phase 1.
     Locked {
-        /// The clear header: how it can be recovered.
-        header: Box<Header>,
+        /// What its clear part says: how it can be recovered.
+        lock: Lock,
         /// Why it does not open.
         reason: String,
     },
@@ -148,6 +150,17 @@ pub fn open(
     };
     let header = match Header::parse(data) {
         Ok((header, _)) => header,
+        Err(SealedError::NotOurs { .. }) if let Some(header) = OriginalHeader::parse(data) => {
+            journal.keep_old = true;
+            return Ok(Opened {
+                found: Found::Locked {
+                    lock: Lock::Original(header),
+                    reason: "it is a state of the original, which recovery takes over".to_owned(),
+                },
+                journal,
+                notices: fresh_ignored(fresh, &data_path),
+            });
+        }
         Err(SealedError::NotOurs { .. }) if fresh => {
             journal.keep_old = true;
             let found = vec![data_path.display().to_string()];
@@ -165,17 +178,13 @@ pub fn open(
             });
         }
     };
-    if fresh {
-        notices.push(Notice::FreshIgnored {
-            path: data_path.clone(),
-        });
-    }
+    notices.extend(fresh_ignored(fresh, &data_path));
 
     let locked = |mut journal: SealedJournal, notices, reason: String| {
         journal.keep_old = true;
-        let header = Box::new(header.clone());
+        let lock = Lock::Ours(Box::new(header.clone()));
         Ok(Opened {
-            found: Found::Locked { header, reason },
+            found: Found::Locked { lock, reason },
             journal,
             notices,
         })
@@ -242,6 +251,14 @@ pub fn open(
         journal,
         notices,
     })
+}
+
+fn fresh_ignored(fresh: bool, path: &std::path::Path) -> Vec<Notice> {
+    let path = path.to_owned();
+    fresh
+        .then_some(Notice::FreshIgnored { path })
+        .into_iter()
+        .collect()
 }
 
 /// What says that there was a state.

@@ -15,6 +15,8 @@ mod memory;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+mod original;
+#[cfg(test)]
 mod recovery;
 #[cfg(test)]
 mod restart;

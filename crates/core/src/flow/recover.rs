@@ -3,8 +3,9 @@
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 
 use crate::manifest::{Name, RecoveryKey};
-use crate::recovery::{Collected, prescribed};
+use crate::recovery::{Collected, RecoveredKey, RecoveryPlan, prescribed};
 use crate::refusal::{Refusal, RefusalKind};
+use crate::sealed::{SealedError, sha256};
 use crate::state::State;
 
 /// Checks the secrets a state was opened with against the manifest *in* the state: what stands in clear beside a
@@ -49,6 +50,43 @@ pub fn check(state: &State, collected: &[Collected]) -> Result<(), Refusal> {
     }
     let entries: Vec<(&Name, &RecoveryKey)> = keys.iter().collect();
     check_signatures(&entries, &shares, collected)
+}
+
+/// Opens a state of the original: what [`check`] has to agree to before anything is made of it. Its shares come into
+/// the order of the recovery keys, as far as the signatures tell it.
+///
+/// # Errors
+/// As [`crate::original::open`].
+pub fn open_original(file: &[u8], recovered: &RecoveredKey) -> Result<State, SealedError> {
+    let mut state = crate::original::open(file, &recovered.key, recovered.plan.clone())?;
+    if let Some(deployment) = &mut state.deployment
+        && let Some(sealing) = &mut deployment.sealing
+        && sealing.recovery.shares() == deployment.manifest.recovery_keys.len()
+    {
+        let keys = deployment.manifest.recovery_keys.values();
+        sealing.recovery = in_order(&keys.collect::<Vec<_>>(), &sealing.recovery, &recovered.collected);
+    }
+    Ok(state)
+}
+
+fn in_order(keys: &[&RecoveryKey], plan: &RecoveryPlan, collected: &[Collected]) -> RecoveryPlan {
+    let mut places: Vec<Option<[u8; 32]>> = vec![None; keys.len()];
+    for given in collected {
+        let signer = places
+            .iter()
+            .zip(keys)
+            .position(|(place, key)| place.is_none() && signed(key, given));
+        if let Some(place) = signer.and_then(|index| places.get_mut(index)) {
+            *place = Some(sha256(&[given.secret.expose()]));
+        }
+    }
+    let taken: Vec<[u8; 32]> = places.iter().flatten().copied().collect();
+    let mut others = plan.share_hashes().iter().filter(|hash| !taken.contains(hash));
+    let hashes = places
+        .into_iter()
+        .map(|place| place.or_else(|| others.next().copied()).unwrap_or_default())
+        .collect();
+    plan.clone().reordered(hashes)
 }
 
 /// Entries with the same key count once each. As a signature is good for one key only, the first free entry it is

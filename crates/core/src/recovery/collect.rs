@@ -1,9 +1,10 @@
 //! Collecting recovery secrets until they open a state (`spec/06`, "Recovering").
 
-use super::scheme::RecoveryScheme;
+use super::scheme::{RecoveryPlan, RecoveryScheme};
 use super::{shamir, xor};
+use crate::original::OriginalHeader;
 use crate::refusal::{Refusal, RefusalKind};
-use crate::sealed::{DataKey, Header};
+use crate::sealed::{DataKey, Header, sha256};
 use crate::secret::value::SecretBytes;
 
 /// The longest signature that is kept, in bytes: that of an RSA key of 8192 bits.
@@ -20,6 +21,8 @@ pub fn is_plain_length(length: usize) -> bool {
 pub enum Lock {
     /// A state in our format.
     Ours(Box<Header>),
+    /// A state of the original. Its header says neither the threshold nor a commitment to the key.
+    Original(OriginalHeader),
 }
 
 /// One recovery: everything that was handed in for it. It is wiped with this value.
@@ -46,7 +49,20 @@ pub enum Progress {
         remaining: usize,
     },
     /// This should be the data key: open the state with it, then check it with [`crate::flow::recover::check`].
-    Complete(DataKey),
+    Complete(RecoveredKey),
+}
+
+/// A data key that was put together, and out of what.
+pub struct RecoveredKey {
+    /// The key.
+    pub key: DataKey,
+    /// How it was recovered. For a state of the original the order of the shares means nothing.
+    pub plan: RecoveryPlan,
+    /// The secrets it was made of.
+    pub collected: Vec<Collected>,
+    /// If it does not open the state: how many other secrets there are, as more may be needed. 0: what was handed in
+    /// is wrong.
+    pub remaining: usize,
 }
 
 impl Recovery {
@@ -76,7 +92,14 @@ impl Recovery {
             secret,
             signature: signature.to_vec(),
         };
-        let Lock::Ours(header) = &self.lock;
+        match self.lock.clone() {
+            Lock::Ours(header) => self.collect_ours(&header, collected),
+            Lock::Original(header) if header.share_hashes().is_empty() => self.collect_only(collected),
+            Lock::Original(header) => self.collect_original(&header, collected),
+        }
+    }
+
+    fn collect_ours(&mut self, header: &Header, collected: Collected) -> Result<Progress, Refusal> {
         let plan = &header.recovery;
         match plan.scheme() {
             RecoveryScheme::None => {
@@ -92,11 +115,65 @@ impl Recovery {
                         denied("setting recovery key: this is not the recovery secret of the state")
                     })?;
                 self.collected = vec![collected];
-                return Ok(Progress::Complete(key));
+                return Ok(self.complete(key, plan.clone(), 0));
             }
             RecoveryScheme::Xor | RecoveryScheme::Shamir => {}
         }
-        if plan.find_share(collected.secret.expose()).is_none() {
+        self.add(plan.share_hashes(), collected)?;
+        let (shares, threshold, scheme) = (plan.shares(), plan.threshold(), plan.scheme());
+        if self.collected.len() < threshold {
+            let remaining = shares.saturating_sub(self.collected.len());
+            return Ok(Progress::Wanting { remaining });
+        }
+        match self.combine(scheme) {
+            Some(key) => Ok(self.complete(key, plan.clone(), 0)),
+            None => Err(self.no_key()),
+        }
+    }
+
+    /// The only secret of a state of the original: the key itself, which only opening the state tells.
+    fn collect_only(&mut self, collected: Collected) -> Result<Progress, Refusal> {
+        let hash = sha256(&[collected.secret.expose()]);
+        let key = DataKey::from_bytes(collected.secret.clone());
+        let plan = RecoveryPlan::from_parts(RecoveryScheme::Single, 1, vec![hash]);
+        let (Some(key), Some(plan)) = (key, plan) else {
+            return Err(denied(
+                "setting recovery key: this is not the recovery secret of the state",
+            ));
+        };
+        self.collected = vec![collected];
+        Ok(self.complete(key, plan, 0))
+    }
+
+    /// A share of a state of the original. How many are needed only opening the state tells, but Shamir shares have
+    /// one byte more than a key.
+    fn collect_original(
+        &mut self,
+        header: &OriginalHeader,
+        collected: Collected,
+    ) -> Result<Progress, Refusal> {
+        let hashes = header.share_hashes();
+        let shamir = matches!(collected.secret.len(), 17 | 33);
+        self.add(hashes, collected)?;
+        let given = self.collected.len();
+        let remaining = hashes.len().saturating_sub(given);
+        let (scheme, least) = if shamir {
+            (RecoveryScheme::Shamir, 2)
+        } else {
+            (RecoveryScheme::Xor, hashes.len())
+        };
+        if given < least {
+            return Ok(Progress::Wanting { remaining });
+        }
+        let plan = RecoveryPlan::from_parts(scheme, given, hashes.to_vec());
+        match (self.combine(scheme), plan) {
+            (Some(key), Some(plan)) => Ok(self.complete(key, plan, remaining)),
+            _ => Err(self.no_key()),
+        }
+    }
+
+    fn add(&mut self, hashes: &[[u8; 32]], collected: Collected) -> Result<(), Refusal> {
+        if !hashes.contains(&sha256(&[collected.secret.expose()])) {
             return Err(denied(
                 "setting recovery key: this is not a recovery secret of the state",
             ));
@@ -111,18 +188,26 @@ impl Recovery {
             ));
         }
         self.collected.push(collected);
-        let (shares, threshold, scheme) = (plan.shares(), plan.threshold(), plan.scheme());
-        if self.collected.len() < threshold {
-            let remaining = shares.saturating_sub(self.collected.len());
-            return Ok(Progress::Wanting { remaining });
-        }
-        let key = self.combine(scheme);
-        if key.is_none() {
-            self.forget();
-        }
-        key.map(Progress::Complete).ok_or_else(|| {
-            denied("the recovery secrets do not make a key; all of them have to be handed in again")
+        Ok(())
+    }
+
+    fn complete(&self, key: DataKey, plan: RecoveryPlan, remaining: usize) -> Progress {
+        Progress::Complete(RecoveredKey {
+            key,
+            plan,
+            collected: self.collected.clone(),
+            remaining,
         })
+    }
+
+    fn no_key(&mut self) -> Refusal {
+        self.forget();
+        denied("the recovery secrets do not make a key; all of them have to be handed in again")
+    }
+
+    /// Whether trying a secret means to decrypt the whole state.
+    pub fn is_costly(&self) -> bool {
+        matches!(self.lock, Lock::Original(_))
     }
 
     /// What was handed in so far.

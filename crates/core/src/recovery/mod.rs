@@ -7,6 +7,6 @@ pub mod shamir;
 mod split;
 pub mod xor;
 
-pub use collect::{Collected, Lock, Progress, Recovery, is_plain_length};
+pub use collect::{Collected, Lock, Progress, RecoveredKey, Recovery, is_plain_length};
 pub use scheme::{CombineError, MAX_SHARES, RecoveryPlan, RecoveryScheme, prescribed};
 pub use split::split;

@@ -81,6 +81,14 @@ impl RecoveryPlan {
     }
 }
 
+impl RecoveryPlan {
+    /// The same plan with its hashes in this order.
+    pub(crate) fn reordered(self, share_hashes: Vec<[u8; 32]>) -> Self {
+        debug_assert_eq!(share_hashes.len(), self.share_hashes.len());
+        Self { share_hashes, ..self }
+    }
+}
+
 /// What a manifest with so many recovery keys and this `RecoveryThreshold` (0: all) prescribes: the scheme, and
 /// how many secrets are needed; `None` if they do not fit each other.
 pub fn prescribed(keys: usize, threshold: usize) -> Option<(RecoveryScheme, usize)> {

@@ -82,6 +82,14 @@ pub enum SealedError {
         /// Why it is refused.
         reason: String,
     },
+    /// A state of the original opened, but cannot be taken over.
+    #[error("the state of the original cannot be taken over: {entry}: {problem}")]
+    Original {
+        /// The entry of the state.
+        entry: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A state without a data key cannot be sealed: there is no manifest yet.
     #[error("there is no data key to seal the state with")]
     NotSealable,

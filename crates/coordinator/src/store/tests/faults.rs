@@ -6,6 +6,7 @@
 
 use marblerun_core::decision::{Decision, Verdict};
 use marblerun_core::phase::Phase;
+use marblerun_core::recovery::{RecoveredKey, RecoveryPlan};
 use marblerun_core::refusal::{Refusal, RefusalKind};
 
 use super::machine::{Broken, Fault, Machine, Numbers};
@@ -350,6 +351,12 @@ fn decide(keeper: &Keeper, changes: Vec<Change>) -> Result<(), Refusal> {
 
 fn recover(keeper: &Keeper, key: DataKey) -> Result<bool, Refusal> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let key = RecoveredKey {
+        key,
+        plan: RecoveryPlan::none(),
+        collected: Vec::new(),
+        remaining: 0,
+    };
     runtime.block_on(keeper.recover(key, |_| Ok(())))
 }
 
