@@ -246,3 +246,57 @@ async fn offline_holders_sign_and_encrypt() {
         "`marblerun status` says what",
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clear_headers_of_states() {
+    let (home, coordinator) = locked(&["one", "two", "three"], 2).await;
+    coordinator.running.stop().await;
+    let outcome = home.run(&["state", "inspect", "state/sealed_data"]);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    for line in [
+        "Format:         MarbleRun, version 1\n",
+        "Cipher:         AES-128-GCM (p256-aes128)\n",
+        "Key generation: 1\n",
+        "Recovery:       with a threshold of the recovery keys\nShares:         3\nNeeded:         2\n",
+    ] {
+        assert!(outcome.stdout.contains(line), "{line}: {}", outcome.stdout);
+    }
+    assert_eq!(outcome.stdout.matches("\nShare SHA-256:  ").count(), 3);
+    let outcome = home.run(&["state", "inspect", "state/sealed_data", "--format", "json"]);
+    let value: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(
+        (&value["format"], &value["shares"]),
+        (&json!("marblerun"), &json!(3))
+    );
+
+    let golden = |name: &str| {
+        format!(
+            "{}/../core/tests/golden/original/{name}-sealed_data.bin",
+            env!("CARGO_MANIFEST_DIR")
+        )
+    };
+    for (name, shares) in [("single", 0), ("xor2", 2), ("shamir2of3", 3)] {
+        let outcome = home.run(&["state", "inspect", &golden(name), "--format=json"]);
+        let value: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert_eq!(
+            (&value["format"], &value["shares"]),
+            (&json!("original"), &json!(shares)),
+            "{name}"
+        );
+    }
+    home.write("other", [7; 1000]);
+    let mut damaged = std::fs::read(home.file("state/sealed_data")).unwrap();
+    damaged[20] ^= 1;
+    home.write("damaged", damaged);
+    for (file, part) in [
+        ("other", "other: not a file of MarbleRun"),
+        ("damaged", "damaged: damaged at offset 0"),
+        ("none", "cannot open none"),
+    ] {
+        let outcome = home.run(&["state", "inspect", file]);
+        assert!(
+            outcome.code == 1 && outcome.stderr.contains(part),
+            "{part}: {outcome:?}"
+        );
+    }
+}

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::recovery::MAX_SHARES;
 
-/// The longest header: 64 digits, `:true,` and quotes for each share, and some room.
-const MAX_HEADER: usize = 128 * MAX_SHARES;
+/// The longest header in bytes: 64 digits, `:true,` and quotes for each share, and some room.
+pub const MAX_ORIGINAL_HEADER_BYTES: usize = 128 * MAX_SHARES;
 /// Bytes of the shortest thing behind a header: nonce and tag.
 const MIN_SEALED: usize = 12 + 16;
 
@@ -21,7 +21,7 @@ impl OriginalHeader {
     pub fn parse(file: &[u8]) -> Option<Self> {
         let (length, rest) = file.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        if length > MAX_HEADER || rest.len() < length.checked_add(MIN_SEALED)? {
+        if length > MAX_ORIGINAL_HEADER_BYTES || rest.len() < length.checked_add(MIN_SEALED)? {
             return None;
         }
         let shares: Option<BTreeMap<String, bool>> = serde_json::from_slice(rest.get(..length)?).ok()?;

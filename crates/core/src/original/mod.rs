@@ -14,7 +14,7 @@ mod tests;
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-pub use header::OriginalHeader;
+pub use header::{MAX_ORIGINAL_HEADER_BYTES, OriginalHeader};
 
 use crate::ambient::CryptoFault;
 use crate::recovery::RecoveryPlan;
