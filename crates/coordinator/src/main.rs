@@ -66,6 +66,6 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     told_to_stop().await;
     tracing::info!("stopping: finishing what runs");
     running.stop().await;
-    tracing::info!("stopped");
+    tracing::info!(refused = %observe::counts::Summary, "stopped");
     Ok(())
 }

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::admission::admit;
 use crate::config::LogLevel;
 use crate::listen::{Api, PeerCertificate};
+use crate::observe::counts;
 use crate::service::{ActivationRequest, Service};
 
 /// Bytes of a refusal that are sent: it travels in a header, and HTTP/2 peers limit those.
@@ -83,6 +84,7 @@ fn code(kind: RefusalKind) -> Code {
 #[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
 fn status(refusal: Refusal) -> Status {
     let kind = refusal.kind();
+    counts::refused(kind);
     match kind {
         RefusalKind::Internal => {
             tracing::error!(
@@ -112,6 +114,7 @@ fn shortened(message: &str) -> String {
 }
 
 fn after_panic() -> axum::response::Response {
+    counts::refused(RefusalKind::Internal);
     Status::internal("internal error, see the Coordinator's log").into_http()
 }
 

@@ -1,5 +1,6 @@
 //! What the Coordinator tells about itself.
 
+pub mod counts;
 pub mod log;
 
 /// Logs an event at a level that was configured.

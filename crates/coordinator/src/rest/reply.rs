@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::body::BodyRefusal;
 use super::log_reply::Chunks;
+use crate::observe::counts;
 
 /// Version of the client API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +81,7 @@ pub(super) fn success_chunks(body: Chunks) -> Response {
 
 /// A refusal by a rule. What only the log may know goes there.
 pub fn refusal(version: Version, refused_as: RefusedAs, refusal: &Refusal) -> Response {
+    counts::refused(refusal.kind());
     match refusal.kind() {
         RefusalKind::Internal => {
             tracing::error!(
@@ -146,6 +148,7 @@ pub fn not_allowed() -> Response {
 
 /// What a request gets whose handler panicked.
 pub fn after_panic() -> Response {
+    counts::refused(RefusalKind::Internal);
     error(
         StatusCode::INTERNAL_SERVER_ERROR,
         "internal error, see the Coordinator's log",
@@ -160,6 +163,7 @@ fn send<T: Serialize>(code: StatusCode, reply: &Reply<T>) -> Response {
 }
 
 fn unwritable(error: &serde_json::Error) -> Response {
+    counts::refused(RefusalKind::Internal);
     tracing::error!(%error, "a reply could not be written as JSON");
     const FALLBACK: &[u8] = b"{\"status\":\"error\",\"data\":null,\"message\":\"internal error\"}\n";
     with_body(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(FALLBACK))
