@@ -20,6 +20,8 @@ Usage: marble-run [--] [program args…]
 Environment:
   EDG_MARBLE_TYPE                marble type of the manifest (required)
   EDG_MARBLE_COORDINATOR_ADDR    host:port of the Marble API [localhost:2001]
+  EDG_MARBLE_COORDINATOR_ROOT    file with the Coordinator's root certificate, PEM: nobody else
+                                 is obeyed
   EDG_MARBLE_DNS_NAMES           names and IP addresses for the certificate [localhost]
   EDG_MARBLE_UUID_FILE           file that keeps the UUID [uuid, in EDG_CWD if set]
   EDG_MARBLE_ACTIVATION_TIMEOUT  how long to try to reach the Coordinator [60s]

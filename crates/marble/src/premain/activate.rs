@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use hyper_util::rt::TokioIo;
 use marblerun_wire::marble::{ActivationReq, MarbleClient, Parameters, REPLY_LIMIT, REQUEST_LIMIT};
 use rustls::{AlertDescription, ClientConfig, Error as TlsError};
+use rustls_pki_types::CertificateDer;
 use tokio::sync::Mutex;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
@@ -88,6 +89,14 @@ pub enum ActivationError {
     },
 }
 
+/// What the Coordinator answered, and who it was.
+pub(super) struct Activated {
+    /// The parameters.
+    pub(super) parameters: Parameters,
+    /// Whose key the server has proven to hold in the handshake the answer came through.
+    pub(super) server_certificate: CertificateDer<'static>,
+}
+
 /// Activates the marble. Blocks.
 ///
 /// Attempts are begun until the activation timeout is over, at least one is made. An answer is waited for longer
@@ -96,7 +105,7 @@ pub(super) fn activate(
     settings: &Settings,
     credentials: Credentials,
     request: &ActivationReq,
-) -> Result<Parameters, ActivationError> {
+) -> Result<Activated, ActivationError> {
     let set_up = |what| move |source: Box<dyn Error + Send + Sync>| ActivationError::SetUp { what, source };
     let (certificate, key) = credentials.into_certificate_and_key();
     let configuration =
@@ -142,7 +151,7 @@ struct Attempts<'a> {
 }
 
 impl Attempts<'_> {
-    async fn until_answered(&self) -> Result<Parameters, ActivationError> {
+    async fn until_answered(&self) -> Result<Activated, ActivationError> {
         let address = &self.settings.coordinator;
         let timeout = self.settings.activation_timeout;
         let begin = Instant::now();
@@ -152,7 +161,7 @@ impl Attempts<'_> {
         loop {
             attempts += 1;
             let last = match self.attempt(left()).await {
-                Ok(parameters) => return Ok(parameters),
+                Ok(activated) => return Ok(activated),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Passing(last)) => last,
             };
@@ -172,7 +181,7 @@ impl Attempts<'_> {
         }
     }
 
-    async fn attempt(&self, left: Duration) -> Result<Parameters, Failure> {
+    async fn attempt(&self, left: Duration) -> Result<Activated, Failure> {
         let address = &self.settings.coordinator;
         let connect_time = left.clamp(Duration::from_secs(1), LONGEST_CONNECT);
         let connecting = connection::connect(Arc::clone(&self.configuration), address);
@@ -185,6 +194,7 @@ impl Attempts<'_> {
             }
         };
         let (alert, closed) = (connection.alert(), connection.closed());
+        let server_certificate = connection.server_certificate();
 
         let waited = left.max(self.least_wait);
         let answer = tokio::time::timeout(waited, async {
@@ -199,11 +209,15 @@ impl Attempts<'_> {
         // A connection that is cut off looks like a failure in the Coordinator's log.
         drop(tokio::time::timeout(LONGEST_GOODBYE, closed).await);
         match answer {
-            Ok(Ok(answer)) => answer.into_inner().parameters.ok_or_else(|| {
-                Failure::Final(ActivationError::NoParameters {
+            Ok(Ok(answer)) => match answer.into_inner().parameters {
+                Some(parameters) => Ok(Activated {
+                    parameters,
+                    server_certificate,
+                }),
+                None => Err(Failure::Final(ActivationError::NoParameters {
                     address: address.clone(),
-                })
-            }),
+                })),
+            },
             Ok(Err(status)) => Err(call_failure(address, &alert, &status)),
             Err(_) => Err(Failure::Final(ActivationError::NoAnswer {
                 address: address.clone(),

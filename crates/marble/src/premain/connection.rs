@@ -70,8 +70,18 @@ pub(super) async fn connect(
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(ConnectError::NoHttp2);
     }
+    let Some(server_certificate) = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .map(|certificate| certificate.clone().into_owned())
+    else {
+        return Err(ConnectError::Refused(TlsError::NoCertificatesPresented));
+    };
     Ok(Connection {
         stream,
+        server_certificate,
         alert: Alert::default(),
         until_dropped: None,
     })
@@ -98,6 +108,7 @@ impl Alert {
 /// A TLS connection that remembers the alert it ended with.
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
+    server_certificate: CertificateDer<'static>,
     alert: Alert,
     /// Only there to be dropped.
     until_dropped: Option<oneshot::Sender<()>>,
@@ -107,6 +118,11 @@ impl Connection {
     /// Stays valid when the connection is gone.
     pub(super) fn alert(&self) -> Alert {
         self.alert.clone()
+    }
+
+    /// The certificate whose key the server has proven to hold.
+    pub(super) fn server_certificate(&self) -> CertificateDer<'static> {
+        self.server_certificate.clone()
     }
 
     /// Is done when the HTTP/2 library has said goodbye and dropped the connection.
@@ -162,11 +178,12 @@ fn tls_error(error: &io::Error) -> Option<&TlsError> {
 
 /// Takes every server certificate.
 ///
-/// This version of the protocol gives a marble nothing to check the server by: it is the first contact, and the
-/// Coordinator's certificate is made by the Coordinator itself. What keeps secrets from a stranger is the other
+/// The handshake gives a marble nothing to check the server by: the Marble root that the Coordinator shows is signed
+/// by itself. Whoever pins the Coordinator's root gets it checked when the reply is there ([`super::pinned`]). What
+/// keeps secrets from a stranger is the other
 /// direction: the Coordinator answers only to the key that a verified quote names, and that key never leaves the
-/// TEE, so whoever sits in between has no certificate the Coordinator would answer to. What is *not* prevented is a
-/// false Coordinator giving a marble parameters of its own; clients notice, because such a marble has no certificate
+/// TEE, so whoever sits in between has no certificate the Coordinator would answer to. What is *not* prevented, without
+/// a pinned root, is a false Coordinator giving a marble parameters of its own; clients notice, because such a marble has no certificate
 /// that chains to the root of the Coordinator they verified.
 ///
 /// That the server holds the key of the certificate it shows is proven all the same, and TLS 1.2 is refused.

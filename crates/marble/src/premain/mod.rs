@@ -6,7 +6,7 @@
 //! 4. Make a key, a self-signed certificate and a CSR with it.
 //! 5. Ask the TEE for a quote over SHA-256 of the certificate.
 //! 6. Ask the Coordinator to be activated; again while it cannot be reached.
-//! 7. Check all that came, and refuse what cannot be done: nothing is written before.
+//! 7. Check that the Coordinator is the pinned one, where one is pinned, and all that came;  refuse what cannot be done: nothing is written before.
 //! 8. Write the files.
 //! 9. Become the application: [`Application::execute`].
 
@@ -17,6 +17,7 @@ mod connection;
 mod credentials;
 mod evidence;
 mod occlum;
+mod pinned;
 mod settings;
 mod transparent_tls;
 mod uuid_file;
@@ -26,14 +27,17 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use marblerun_attestation::issue::{self, IssueError, Issuer, SystemName};
-use marblerun_wire::marble::{ActivationReq, Parameters};
+use marblerun_wire::marble::ActivationReq;
 
+use self::activate::Activated;
 pub use self::activate::ActivationError;
 pub use self::apply::ApplyError;
 pub use self::command::{Application, CommandError};
 use self::credentials::Credentials;
 pub use self::credentials::CredentialsError;
 pub use self::occlum::OcclumIssuer;
+pub use self::pinned::{NotThePinned, PinError};
+use self::pinned::PinnedRoot;
 pub use self::settings::{LogFormat, Names, Settings, SettingsError};
 pub use self::transparent_tls::TransparentTlsDemanded;
 pub use self::uuid_file::UuidFileError;
@@ -87,6 +91,12 @@ pub enum PremainError {
     /// The Coordinator did not activate the marble.
     #[error(transparent)]
     Activation(#[from] ActivationError),
+    /// There is no root certificate where one is said to be.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// It was not the pinned Coordinator that answered.
+    #[error(transparent)]
+    NotThePinned(#[from] NotThePinned),
     /// The manifest demands transparent TLS, which the premain does not do.
     #[error(transparent)]
     TransparentTls(#[from] TransparentTlsDemanded),
@@ -120,11 +130,27 @@ pub fn prepare(surroundings: &Surroundings) -> Result<Application, PremainError>
         environment = ?environment,
         "starting a marble"
     );
+    let pinned = settings
+        .coordinator_root
+        .as_deref()
+        .map(PinnedRoot::read)
+        .transpose()?;
     let issuer = evidence::issuer(environment, &surroundings.root);
 
-    let mut parameters = activate_marble(&settings, issuer.as_ref())?;
+    let Activated {
+        mut parameters,
+        server_certificate,
+    } = activate_marble(&settings, issuer.as_ref())?;
 
     // Step 7
+    match pinned {
+        Some(root) => root.check(&server_certificate, &parameters)?,
+        None => tracing::warn!(
+            coordinator = %settings.coordinator,
+            "the Coordinator was not verified: EDG_MARBLE_COORDINATOR_ROOT names no root certificate, so whoever can \
+             answer at this address decides what this marble runs"
+        ),
+    }
     let inherited = surroundings
         .variables
         .get(marble_ttls_variable().as_os_str())
@@ -139,7 +165,7 @@ pub fn prepare(surroundings: &Surroundings) -> Result<Application, PremainError>
 }
 
 /// Steps 3 to 6.
-fn activate_marble(settings: &Settings, issuer: &dyn Issuer) -> Result<Parameters, PremainError> {
+fn activate_marble(settings: &Settings, issuer: &dyn Issuer) -> Result<Activated, PremainError> {
     let uuid = uuid_file::read_or_create(&settings.uuid_file)?;
     let credentials = Credentials::new(&settings.names)?;
     let quote = issuer.quote(&credentials.binding())?;
@@ -150,14 +176,15 @@ fn activate_marble(settings: &Settings, issuer: &dyn Issuer) -> Result<Parameter
         marble_type: settings.marble_type.clone(),
         uuid: uuid.to_string(),
     };
-    let parameters = activate::activate(settings, credentials, &request)?;
+    let activated = activate::activate(settings, credentials, &request)?;
+    let parameters = &activated.parameters;
     tracing::info!(
         files = parameters.files.len(),
         variables = parameters.env.len(),
         arguments = parameters.argv.len(),
         "activated"
     );
-    Ok(parameters)
+    Ok(activated)
 }
 
 fn marble_ttls_variable() -> OsString {

@@ -14,6 +14,8 @@ pub struct Settings {
     pub marble_type: String,
     /// `EDG_MARBLE_COORDINATOR_ADDR`
     pub coordinator: CoordinatorAddress,
+    /// `EDG_MARBLE_COORDINATOR_ROOT`: file with the root certificate the Coordinator must have.
+    pub coordinator_root: Option<PathBuf>,
     /// `EDG_MARBLE_DNS_NAMES`, with 127.0.0.1 and ::1.
     pub names: Names,
     /// `EDG_MARBLE_UUID_FILE`
@@ -99,6 +101,8 @@ impl Settings {
         let address = text(COORDINATOR_ADDRESS, address::EXPECTED)?;
         let coordinator = parse_address(address.as_deref().unwrap_or("localhost:2001"))?;
 
+        let coordinator_root = set(COORDINATOR_ROOT).map(PathBuf::from);
+
         let names = text(DNS_NAMES, NAMES_EXPECTED)?;
         let names = parse_names(names.as_deref().unwrap_or("localhost"))?;
 
@@ -113,6 +117,7 @@ impl Settings {
         Ok(Self {
             marble_type,
             coordinator,
+            coordinator_root,
             names,
             uuid_file,
             activation_timeout,
@@ -122,6 +127,8 @@ impl Settings {
 
 const MARBLE_TYPE: &str = "EDG_MARBLE_TYPE";
 const COORDINATOR_ADDRESS: &str = "EDG_MARBLE_COORDINATOR_ADDR";
+/// Names the file with the pinned root certificate.
+pub(super) const COORDINATOR_ROOT: &str = "EDG_MARBLE_COORDINATOR_ROOT";
 const DNS_NAMES: &str = "EDG_MARBLE_DNS_NAMES";
 const ACTIVATION_TIMEOUT: &str = "EDG_MARBLE_ACTIVATION_TIMEOUT";
 
@@ -211,6 +218,7 @@ mod tests {
         let expected = Settings {
             marble_type: "frontend".into(),
             coordinator: "localhost:2001".parse().unwrap(),
+            coordinator_root: None,
             names: Names {
                 dns: vec!["localhost".into()],
                 addresses: localhost(),
@@ -222,6 +230,7 @@ mod tests {
         let empty = [
             (MARBLE_TYPE, "frontend"),
             (COORDINATOR_ADDRESS, ""),
+            (COORDINATOR_ROOT, ""),
             (DNS_NAMES, ""),
             ("EDG_MARBLE_UUID_FILE", ""),
             ("EDG_CWD", ""),

@@ -6,6 +6,7 @@ mod activation;
 mod counter;
 mod examples;
 mod library_os;
+mod pinned;
 mod refusals;
 mod sdk;
 mod support;

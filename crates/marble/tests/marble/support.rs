@@ -33,6 +33,8 @@ pub const SECRET: &str = "s3cr3t";
 pub struct Server {
     /// Which client certificates it takes.
     pub clients: Arc<dyn ClientCertVerifier>,
+    /// Its certificate and key; `None`: new ones.
+    pub identity: Option<(CertificateDer<'static>, Vec<u8>)>,
     /// ALPN protocols it offers.
     pub protocols: Vec<Vec<u8>>,
 }
@@ -41,6 +43,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             clients: Arc::new(any_client::AnyClient::default()),
+            identity: None,
             protocols: vec![b"h2".to_vec()],
         }
     }
@@ -163,15 +166,18 @@ impl Marble for Service {
 }
 
 async fn serve(listener: TcpListener, server: Server, service: Service, connections: Arc<Mutex<usize>>) {
-    let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = server.identity.unwrap_or_else(|| {
+        let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        (
+            certified.cert.der().clone(),
+            certified.signing_key.serialize_der(),
+        )
+    });
     let mut configuration = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_client_cert_verifier(server.clients)
-        .with_single_cert(
-            vec![certified.cert.der().clone()],
-            PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()).into(),
-        )
+        .with_single_cert(vec![certificate], PrivatePkcs8KeyDer::from(key).into())
         .unwrap();
     configuration.alpn_protocols = server.protocols;
     let acceptor = TlsAcceptor::from(Arc::new(configuration));
@@ -370,6 +376,17 @@ impl Deployment {
                 PrivatePkcs8KeyDer::from(self.root_key.serialize_der()).into(),
             )
             .unwrap()
+    }
+
+    /// The root certificate, PEM.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// The Marble root and its key, which is how the Coordinator presents itself on its Marble API.
+    pub fn marble_api(&self) -> (CertificateDer<'static>, Vec<u8>) {
+        let certificate = CertificateDer::from_pem_slice(self.marble_root.as_bytes()).unwrap();
+        (certificate, self.issuer.key().serialize_der())
     }
 
     /// A marble of this deployment, as its program sees itself.
