@@ -397,7 +397,7 @@ mod tests {
             request: &ActivationReq::default(),
             least_wait: Duration::from_millis(200),
         };
-        let error = attempts.until_answered().await.unwrap_err();
+        let error = attempts.until_answered().await.map(drop).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("the Coordinator at 127.0.0.1:{port} did not answer within 0.2 s")

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use marblerun_attestation::issue::Environment;
 use marblerun_wire::marble::Parameters;
 
+use super::place;
+
 /// Why parameters cannot be applied. Names only, never contents.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -81,7 +83,7 @@ pub(super) fn write_files(
         tracing::debug!(path, "key handed to Gramine");
     }
     for (path, content) in others {
-        write_file(path, &below(root, path), content)?;
+        write_file(environment, path, &below(root, path), content)?;
         tracing::debug!(path, "file written");
     }
     Ok(())
@@ -108,9 +110,23 @@ fn write_key(path: &str, at: &Path, content: &[u8]) -> Result<(), ApplyError> {
         .map_err(|source| failed(path, at, "write", source))
 }
 
-/// Directories are made with mode 0700. A file is written in place, not beside and renamed, because single files
-/// may be mounted; its mode is 0600 before the first byte of content is in it.
-fn write_file(path: &str, at: &Path, content: &[u8]) -> Result<(), ApplyError> {
+/// Directories are made with mode 0700. A file is not written beside and renamed, because single files may be mounted;
+/// its mode is 0600 before the first byte of content is in it.
+fn write_file(environment: Environment, path: &str, at: &Path, content: &[u8]) -> Result<(), ApplyError> {
+    let mut file = match environment {
+        // One user, and what the host does to files is for their mounts to prevent.
+        Environment::Gramine | Environment::Occlum => open_plainly(path, at)?,
+        Environment::ConfidentialVm | Environment::Plain => {
+            place::open(at).map_err(|refused| failed(path, &refused.at, refused.doing, refused.source))?
+        }
+    };
+    restrict(&file).map_err(|source| failed(path, at, "set mode 0600 of", source))?;
+    file.write_all(content)
+        .map_err(|source| failed(path, at, "write", source))
+}
+
+/// In a library operating system, of whose calls this takes the usual ones.
+fn open_plainly(path: &str, at: &Path) -> Result<File, ApplyError> {
     if let Some(directory) = at.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         DirBuilder::new()
             .recursive(true)
@@ -118,16 +134,13 @@ fn write_file(path: &str, at: &Path, content: &[u8]) -> Result<(), ApplyError> {
             .create(directory)
             .map_err(|source| failed(path, directory, "make directory", source))?;
     }
-    let mut file = OpenOptions::new()
+    OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
         .open(at)
-        .map_err(|source| failed(path, at, "create", source))?;
-    restrict(&file).map_err(|source| failed(path, at, "set mode 0600 of", source))?;
-    file.write_all(content)
-        .map_err(|source| failed(path, at, "write", source))
+        .map_err(|source| failed(path, at, "create", source))
 }
 
 /// A file that was there before keeps its mode when it is opened. Devices and pipes keep theirs.

@@ -115,12 +115,14 @@ impl PinnedRoot {
         if !signed {
             return Err(not("an intermediate certificate signed by the pinned root"));
         }
-        let shown = Certificate::from_der(handshake)
-            .map_err(|_| not("an X.509 certificate in the TLS handshake"))?;
+        let shown =
+            Certificate::from_der(handshake).map_err(|_| not("an X.509 certificate in the TLS handshake"))?;
         if shown.tbs_certificate().subject_public_key_info()
             != intermediate.tbs_certificate().subject_public_key_info()
         {
-            return Err(not("the key of the intermediate certificate in the TLS handshake"));
+            return Err(not(
+                "the key of the intermediate certificate in the TLS handshake",
+            ));
         }
         Ok(())
     }

@@ -2,10 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, OFlags, RenameFlags};
 use rustix::io::Errno;
 use uuid::Uuid;
 
@@ -59,7 +59,10 @@ pub(super) fn read_or_create(path: &Path) -> Result<Uuid, UuidFileError> {
 
 fn read(path: &Path) -> Result<Option<Uuid>, UuidFileError> {
     let mut content = Vec::new();
-    match File::open(path).and_then(|file| file.take(LIMIT).read_to_end(&mut content)) {
+    match open(path).and_then(|file| {
+        warn_of_writers(path, &file)?;
+        file.take(LIMIT).read_to_end(&mut content)
+    }) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(path, "read", error)),
@@ -83,6 +86,36 @@ fn read(path: &Path) -> Result<Option<Uuid>, UuidFileError> {
         Ok(uuid) => Ok(Some(uuid)),
         Err(error) => Err(no_uuid(format!("other characters ({error})"))),
     }
+}
+
+/// A pipe would be waited for, and a device may do anything.
+fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed())
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("expected a regular file"))
+    }
+}
+
+/// Who chooses the UUID chooses which private keys the marble gets.
+fn warn_of_writers(path: &Path, file: &File) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    let writers = if ![0, rustix::process::geteuid().as_raw()].contains(&metadata.uid()) {
+        "it belongs to another user"
+    } else if metadata.mode() & 0o022 != 0 {
+        "others may write it"
+    } else {
+        return Ok(());
+    };
+    tracing::warn!(
+        uuid_file = %path.display(),
+        "the UUID file can be changed by other users, who so choose which private keys this marble gets: {writers}"
+    );
+    Ok(())
 }
 
 const UUID_LENGTH: usize = 36;

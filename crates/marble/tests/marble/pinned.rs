@@ -110,7 +110,9 @@ fn without_a_pin_it_is_said_that_nobody_was_verified() {
     let deployment = Deployment::new();
     let directory = tempfile::tempdir().unwrap();
     let coordinator = coordinator(&deployment, reply(&deployment));
-    let output = marble_run(coordinator.address, directory.path()).output().unwrap();
+    let output = marble_run(coordinator.address, directory.path())
+        .output()
+        .unwrap();
     let log = String::from_utf8(output.stderr).unwrap();
     let warnings: Vec<_> = log
         .lines()

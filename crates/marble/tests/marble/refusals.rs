@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -364,4 +365,41 @@ fn a_name_that_does_not_resolve_is_retried_and_said() {
         log.contains("the Coordinator at coordinator.invalid:2001 was not reached"),
         "{log}"
     );
+}
+
+#[test]
+fn a_uuid_file_that_is_a_pipe_or_a_device_is_refused_at_once() {
+    let directory = directory();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let pipe = directory.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let coordinator = Coordinator::start(Server::default(), Duration::ZERO, harmless);
+    for file in ["pipe", "/dev/zero"] {
+        let mut command = marble_run(coordinator.address, directory.path());
+        let log = failing(command.env("EDG_MARBLE_UUID_FILE", file), 1);
+        let expected = format!("UUID file {file}: cannot read it: expected a regular file");
+        assert!(log.contains(&expected), "{log}");
+    }
+    assert_eq!(coordinator.connections(), 0);
+}
+
+#[test]
+fn a_uuid_file_that_others_can_write_is_used_with_a_warning() {
+    let directory = directory();
+    let path = directory.path().join("uuid");
+    std::fs::write(&path, "68a9a66e-4a52-4b3d-8e0b-0f6c2c6b2d11").unwrap();
+    for (mode, warned) in [(0o644, false), (0o664, true), (0o666, true)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let coordinator = Coordinator::start(Server::default(), Duration::ZERO, harmless);
+        let output = marble_run(coordinator.address, directory.path())
+            .output()
+            .unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            log.contains("the UUID file can be changed by other users"),
+            warned,
+            "{log}"
+        );
+        assert_eq!(output.stdout, b"started\n");
+    }
 }
