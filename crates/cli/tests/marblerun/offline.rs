@@ -324,3 +324,12 @@ fn what_is_missing_is_named_before_anything_is_sent() {
         outcome.stderr
     );
 }
+
+#[test]
+fn the_schema_is_printed_whole() {
+    let outcome = Home::new().run(&["manifest", "schema"]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    let schema: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert!(schema["properties"]["Marbles"].is_object());
+}

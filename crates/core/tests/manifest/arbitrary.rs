@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::support::{no_hsm, set, small};
 
-fn any_json() -> impl Strategy<Value = Value> {
+pub fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -53,7 +53,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-fn pointers() -> Vec<String> {
+pub fn pointers() -> Vec<String> {
     fn walk(value: &Value, path: &str, found: &mut Vec<String>) {
         let children: Vec<(String, &Value)> = match value {
             Value::Object(fields) => fields

@@ -21,6 +21,8 @@ mod golden;
 #[cfg(test)]
 mod large;
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod spelling;
 #[cfg(test)]
 mod support;

@@ -3,6 +3,7 @@
 mod check;
 mod get;
 mod log;
+mod schema;
 mod set;
 mod signature;
 mod update;
@@ -27,6 +28,8 @@ pub enum Command {
     Signature(signature::Arguments),
     /// Check a manifest without a Coordinator
     Check(check::Arguments),
+    /// Print the JSON Schema of manifests, for editors and other tools
+    Schema,
     /// Print or save the update log
     Log(log::Arguments),
     /// Propose, acknowledge, cancel and read updates of the manifest
@@ -42,6 +45,7 @@ pub fn run(command: &Command, flags: &GlobalFlags, output: &Output) -> Result<()
         Command::Verify(arguments) => verify::run(arguments, flags, output),
         Command::Signature(arguments) => signature::run(arguments, output),
         Command::Check(arguments) => check::run(arguments, output),
+        Command::Schema => schema::run(output),
         Command::Log(arguments) => log::run(arguments, flags, output),
         Command::Update(command) => update::run(command, flags, output),
     }
