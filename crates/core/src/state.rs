@@ -57,6 +57,8 @@ pub(crate) struct Deployment {
     pub(crate) counters: OrdMap<(Name, Uuid), OrdMap<Name, u64>>,
     /// How many counters there are together.
     pub(crate) counter_count: usize,
+    /// How many of them marbles of a type have; none without counters.
+    pub(crate) type_counter_counts: OrdMap<Name, usize>,
     /// The update log, in order.
     pub(crate) update_log: Vector<LogEntry>,
 }
@@ -251,6 +253,7 @@ impl Deployment {
             pending: None,
             counters: OrdMap::new(),
             counter_count: 0,
+            type_counter_counts: OrdMap::new(),
             update_log: Vector::new(),
         }
     }
@@ -269,6 +272,11 @@ impl Deployment {
             .and_then(|counters| counters.get(name))
             .copied()
             .unwrap_or(0)
+    }
+
+    /// How many counters marbles of a type have together.
+    pub(crate) fn counters_of_type(&self, marble_type: &str) -> usize {
+        self.type_counter_counts.get(marble_type).copied().unwrap_or(0)
     }
 
     fn apply(&mut self, position: u64, change: &Change) {
@@ -356,11 +364,14 @@ impl Deployment {
         self.secrets.insert(Arc::clone(name), stored);
     }
 
-    /// Sets a counter and keeps the count.
+    /// Sets a counter and keeps the counts.
     pub(crate) fn raise_counter(&mut self, owner: (Name, Uuid), name: &Name, value: u64) {
+        let marble_type = Arc::clone(&owner.0);
         let counters = self.counters.entry(owner).or_default();
         if counters.insert(Arc::clone(name), value).is_none() {
             self.counter_count = self.counter_count.saturating_add(1);
+            let of_type = self.type_counter_counts.entry(marble_type).or_default();
+            *of_type = of_type.saturating_add(1);
         }
     }
 

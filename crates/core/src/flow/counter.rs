@@ -13,6 +13,9 @@ use crate::state::{Deployment, State};
 
 /// Counters one instance of a marble may have.
 pub const MAX_OF_INSTANCE: usize = 1_000;
+/// Counters all instances of a marble type may have together. Whoever runs one marble can take any number of UUIDs; he
+/// is to use up what belongs to his type, not to all.
+pub const MAX_OF_TYPE: usize = 100_000;
 /// Counters there may be altogether.
 pub const MAX_ALTOGETHER: usize = 1_000_000;
 /// Longest name in bytes.
@@ -112,6 +115,9 @@ fn check_limits(deployment: &Deployment, owner: &(Name, Uuid), name: &str) -> Re
     };
     if counters.is_some_and(|counters| counters.len() >= MAX_OF_INSTANCE) {
         return too_many(MAX_OF_INSTANCE, "a marble");
+    }
+    if deployment.counters_of_type(&owner.0) >= MAX_OF_TYPE {
+        return too_many(MAX_OF_TYPE, "a marble type");
     }
     if deployment.counter_count >= MAX_ALTOGETHER {
         return too_many(MAX_ALTOGETHER, "all marbles together");

@@ -15,12 +15,14 @@ pub(super) enum Names {
     Ordinary,
     /// Paths of files: 1 to 4096 bytes.
     Paths,
+    /// Of environment variables: 1 to 253 bytes, without `=`.
+    Variables,
 }
 
 impl Names {
     const fn longest(self) -> usize {
         match self {
-            Self::Ordinary => 253,
+            Self::Ordinary | Self::Variables => 253,
             Self::Paths => 4096,
         }
     }
@@ -211,6 +213,8 @@ impl<'p, 'd> Field<'p, 'd> {
                 ));
             } else if name.chars().any(char::is_control) {
                 field.problem("expected a name without NUL and control characters");
+            } else if names == Names::Variables && name.contains('=') {
+                field.problem("expected a name without =, as no environment variable can have it");
             } else if field.given().is_some() {
                 entries.push((name.as_ref(), field));
             }

@@ -85,7 +85,7 @@ fn marble<'d>(
         Err(Reported) => Default::default(),
         Ok(parameters) => (
             read_contents(&parameters.field("Files"), Names::Paths, Place::File, contents)?,
-            read_contents(&parameters.field("Env"), Names::Ordinary, Place::Env, contents)?,
+            read_contents(&parameters.field("Env"), Names::Variables, Place::Env, contents)?,
             parameters
                 .field("Argv")
                 .texts()

@@ -90,6 +90,7 @@ pub(super) fn read(plain: &[u8], key: &DataKey, plan: RecoveryPlan) -> Result<St
         pending: None,
         counters: OrdMap::new(),
         counter_count: 0,
+        type_counter_counts: OrdMap::new(),
         update_log: Vector::new(),
     };
     let log = content.required("updateLog")?;

@@ -123,6 +123,7 @@ pub(super) fn decode_deployment(from: &mut Decoder<'_>) -> Result<Deployment, Fa
         pending,
         counters: OrdMap::new(),
         counter_count: 0,
+        type_counter_counts: OrdMap::new(),
         update_log: Vector::new(),
     };
     for line in lines {

@@ -2,7 +2,7 @@
 
 use marblerun_core::change::Change;
 use marblerun_core::decision::Verdict;
-use marblerun_core::flow::counter::{self, MAX_ALTOGETHER, MAX_NAME, MAX_OF_INSTANCE};
+use marblerun_core::flow::counter::{self, MAX_ALTOGETHER, MAX_NAME, MAX_OF_INSTANCE, MAX_OF_TYPE};
 use marblerun_core::refusal::RefusalKind;
 use serde_json::{Value, json};
 
@@ -116,12 +116,13 @@ fn names_have_1_to_253_bytes() {
 fn there_are_limits_to_how_many() {
     let mut world = World::new(76);
     let leaf = world.marble("m", UUID);
-    let raised = |uuid: &str, name: String| Change::CounterRaised {
-        marble_type: "m".into(),
+    let raised_by = |marble_type: &str, uuid: &str, name: String| Change::CounterRaised {
+        marble_type: marble_type.into(),
         uuid: uuid.parse().unwrap(),
         name: name.into(),
         value: 1,
     };
+    let raised = |uuid: &str, name| raised_by("m", uuid, name);
     let filled: Vec<_> = (0..MAX_OF_INSTANCE)
         .map(|number| raised(UUID, number.to_string()))
         .collect();
@@ -135,13 +136,29 @@ fn there_are_limits_to_how_many() {
 
     let other = world.marble("m", OTHER_UUID);
     let mut state = world.state.clone();
-    for number in MAX_OF_INSTANCE..MAX_ALTOGETHER {
-        let uuid = uuid::Uuid::from_u128(number as u128 / 900).to_string();
-        state.apply(&raised(&uuid, number.to_string()));
+    let uuid = |number: usize| uuid::Uuid::from_u128(number as u128 / 900).to_string();
+    for number in MAX_OF_INSTANCE..MAX_OF_TYPE {
+        state.apply(&raised(&uuid(number), number.to_string()));
     }
     world.state = state;
     let (kind, message) = refusal(world.count(&other, "first", 1));
     assert_eq!(kind, RefusalKind::TooLarge);
+    assert!(
+        message.contains("a marble type may have at most 100000"),
+        "{message}"
+    );
+    // Marbles of other types are not touched by it.
+    let robot = world.marble("robot", UUID);
+    assert_eq!(world.count(&robot, "first", 1), Ok(0));
+
+    let mut state = world.state.clone();
+    for number in MAX_OF_TYPE + 1..MAX_ALTOGETHER {
+        let marble_type = format!("type {}", number / 50_000);
+        state.apply(&raised_by(&marble_type, &uuid(number), number.to_string()));
+    }
+    world.state = state;
+    assert_eq!(refusal(world.count(&robot, "second", 1)).0, RefusalKind::TooLarge);
+    let (_, message) = refusal(world.count(&robot, "second", 1));
     assert!(message.contains("1000000"), "{message}");
     assert_eq!(world.count(&leaf, "7", 3), Ok(2));
 }

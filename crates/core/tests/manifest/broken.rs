@@ -584,3 +584,42 @@ fn all_problems_are_reported_at_once() {
         ]
     );
 }
+
+#[test]
+fn environment_variables_have_names_that_an_environment_can_hold() {
+    for (name, word) in [
+        ("A=B", "without ="),
+        ("=", "without ="),
+        ("", "1 to 253 bytes, found 0"),
+        ("A\0", "NUL"),
+    ] {
+        let mut manifest = small();
+        set(
+            &mut manifest,
+            "/Marbles/marble/Parameters/Env",
+            json!({name: "x"}),
+        );
+        let problems = refuse(&manifest);
+        assert_eq!(problems.len(), 1, "{name:?}");
+        let problem = &problems[0];
+        assert!(
+            problem.path.starts_with("Marbles.marble.Parameters.Env"),
+            "{}",
+            problem.path
+        );
+        assert!(problem.to_string().contains(word), "{problem}");
+    }
+    // A file may have such a name, and an environment the strangest others.
+    let mut manifest = small();
+    set(
+        &mut manifest,
+        "/Marbles/marble/Parameters/Files",
+        json!({"/a=b": "x"}),
+    );
+    set(
+        &mut manifest,
+        "/Marbles/marble/Parameters/Env",
+        json!({"a b-\u{e9}": "x"}),
+    );
+    super::support::accept_silently(&manifest);
+}
