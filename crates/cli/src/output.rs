@@ -1,7 +1,7 @@
 //! What is printed where: results and notices on standard output, errors and warnings on standard error.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 
 use anstyle::{AnsiColor, Style};
@@ -44,6 +44,8 @@ impl Output {
 
     /// Prints a result that holds secrets, past all buffers that are not wiped.
     pub fn secret(&self, bytes: &Zeroizing<Vec<u8>>) -> Result<()> {
+        let tamed = io::stdout().is_terminal().then(|| Zeroizing::new(tamed(bytes)));
+        let bytes = tamed.as_ref().unwrap_or(bytes);
         io::stdout()
             .as_fd()
             .try_clone_to_owned()
@@ -86,11 +88,34 @@ fn say(what: &str, style: Style, text: &str) {
 
 fn print(bytes: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
+    let tamed = stdout.is_terminal().then(|| tamed(bytes));
     stdout
-        .write_all(bytes)
+        .write_all(tamed.as_deref().unwrap_or(bytes))
         .and_then(|()| stdout.write_all(b"\n"))
         .and_then(|()| stdout.flush())
         .context("cannot write to standard output")
+}
+
+/// What a terminal may be shown: a server that nobody has verified must not move the cursor, hide lines or write to the
+/// clipboard. Into files and pipes everything goes as it is.
+fn tamed(bytes: &[u8]) -> Vec<u8> {
+    // A replacement character has three bytes; no text that is replaced needs more.
+    let mut tamed = Vec::with_capacity(bytes.len().saturating_mul(3));
+    let mut put = |character: char| {
+        let shown = match character {
+            '\n' | '\t' => character,
+            other if other.is_control() => char::REPLACEMENT_CHARACTER,
+            other => other,
+        };
+        tamed.extend_from_slice(shown.encode_utf8(&mut [0; 4]).as_bytes());
+    };
+    for chunk in bytes.utf8_chunks() {
+        chunk.valid().chars().for_each(&mut put);
+        if !chunk.invalid().is_empty() {
+            put(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    tamed
 }
 
 /// An object becomes a row for each field, a list of objects a column for each field.
@@ -151,6 +176,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn replies_cannot_drive_a_terminal() {
+        let evil = b"ok\x1b]0;title\x07\x1b[2J\r\nline\tend \xc2\x9b31m \xff \x7f \xc3\xa9";
+        let shown = String::from_utf8(tamed(evil)).unwrap();
+        assert_eq!(
+            shown,
+            "ok\u{fffd}]0;title\u{fffd}\u{fffd}[2J\u{fffd}\nline\tend \u{fffd}31m \u{fffd} \u{fffd} \u{e9}"
+        );
+        let worst = [0xff; 100];
+        assert!(
+            tamed(&worst).len() <= worst.len() * 3,
+            "secrets are never moved to a larger buffer"
+        );
+    }
 
     #[test]
     fn tables() {

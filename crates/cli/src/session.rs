@@ -79,7 +79,10 @@ impl Session {
                 None => warning("the Coordinator has no evidence: nothing was saved"),
             }
         }
-        Ok(Self::new(coordinator, Some(quote)))
+        let session = Self::new(coordinator, Some(quote));
+        // Before anything is sent: what is learnt too late is of no use.
+        session.chain().await?;
+        Ok(session)
     }
 
     fn new(coordinator: Attested, quote: Option<v2::Quote>) -> Self {
@@ -107,8 +110,9 @@ impl Session {
             None => self.coordinator.certificates().await?,
         };
         if self.coordinator.trust() == Trust::Unverified && chain.root() != self.coordinator.root() {
-            warning(
-                "the root certificate is not the one the connection was made with: something stands between you and the Coordinator",
+            bail!(
+                "the root certificate is not the one the connection was made with: something stands between you and the Coordinator; \
+                 --insecure leaves out the verification of a Coordinator, it does not let another answer for it"
             );
         }
         Ok(chain)

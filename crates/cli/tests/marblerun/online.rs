@@ -29,8 +29,13 @@ impl Coordinator {
     }
 
     async fn start_with(root: &Authority, quote: Value) -> Self {
+        Self::start_showing(root, root, quote).await
+    }
+
+    /// Makes its connections as `root`, and says that it is `shown`.
+    async fn start_showing(root: &Authority, shown: &Authority, quote: Value) -> Self {
         let intermediate = Authority::new(&["localhost"]);
-        let chain = (intermediate.certificate.pem() + &root.certificate.pem()).replace("\r\n", "\n");
+        let chain = (intermediate.certificate.pem() + &shown.certificate.pem()).replace("\r\n", "\n");
         let data = json!({"status": "success", "data": {"cert": chain, "quote": quote}}).to_string();
         let server = Server::start(
             certified(root, root),
@@ -355,6 +360,29 @@ async fn pinned_commands_refuse_other_coordinators() {
     let address = format!("127.0.0.1:{}", first.server.port);
     let outcome = tokio::task::block_in_place(|| home.run(&["status", &address]));
     failed(&outcome, "is not for this host");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn insecure_lets_nobody_answer_for_another_coordinator() {
+    let (own, others) = (Authority::new(&["localhost"]), Authority::new(&["localhost"]));
+    let home = Home::new();
+    home.write("m.yaml", "a: 1\n");
+    let coordinator = Coordinator::start_showing(&own, &others, json!(null)).await;
+    for arguments in [
+        &["manifest", "set", "m.yaml", "ADDR", "-i"][..],
+        &["manifest", "get", "--keep-cert", "ADDR", "-i"],
+        &["certificate", "root", "ADDR", "-i"],
+    ] {
+        let outcome = coordinator.run(&home, arguments).await;
+        failed(&outcome, "something stands between you and the Coordinator");
+        assert_eq!(outcome.code, 1);
+        assert!(!home.file(PIN).exists(), "nobody is pinned");
+    }
+    let asked = coordinator.lines();
+    assert!(
+        asked.iter().all(|line| line.starts_with("GET /api/v2/quote")),
+        "nothing is sent: {asked:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
