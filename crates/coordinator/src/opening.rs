@@ -13,8 +13,8 @@ use marblerun_core::state::State;
 
 use crate::config::Config;
 use crate::keeper::{Check, Journal, JournalError, RecoverError};
-use crate::seal::SealKeyError;
 use crate::seal::simulation::SimulationSealKeys;
+use crate::seal::{SealKeyError, place};
 use crate::service::now;
 use crate::store::StoreError;
 use crate::store::checkpoint::Waker;
@@ -58,6 +58,10 @@ pub struct Opening {
 /// [`OpeningError`]: the directory is in use, damaged, or has lost its state.
 pub fn state(config: &Config, dice: &Arc<dyn Dice>) -> Result<Opening, OpeningError> {
     let store = FileStore::open(&config.seal_directory, now)?;
+    match place::close_to_others(&config.seal_directory) {
+        Ok(notices) => notices.iter().for_each(|notice| tracing::warn!("{notice}")),
+        Err(error) => tracing::warn!(%error, "who may write the directory of the sealed state is not known"),
+    }
     let seal = SimulationSealKeys::new(config.simulation, &config.seal_directory, Arc::clone(dice))?;
     let Opened {
         found,

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::admission::admit;
 use crate::config::LogLevel;
 use crate::listen::{Api, PeerCertificate};
-use crate::observe::counts;
+use crate::observe::{at_level, counts};
 use crate::service::{ActivationRequest, Service};
 
 /// Bytes of a refusal that are sent: it travels in a header, and HTTP/2 peers limit those.
@@ -93,7 +93,8 @@ fn status(refusal: Refusal) -> Status {
                 "activation failed"
             );
         }
-        _ => tracing::warn!(
+        _ => at_level!(
+            LogLevel::Warn,
             ?kind,
             reason = refusal.message(),
             detail = refusal.detail(),

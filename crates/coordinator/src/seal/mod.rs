@@ -2,6 +2,7 @@
 
 pub mod gramine;
 pub mod none;
+pub mod place;
 pub mod simulation;
 
 use std::path::PathBuf;

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::program::{Start, manifest, start};
+use crate::support::{connect, http1, read, request};
 
 fn fail(flags: &[&str], environment: &[(&str, &str)]) -> String {
     let directory = tempfile::tempdir().unwrap();
@@ -225,4 +226,55 @@ async fn a_startup_manifest_that_cannot_be_set_ends_the_start() {
         program.ask("GET", "/api/v2/status", "").await.1["data"]["code"],
         2
     );
+}
+
+#[test]
+fn a_directory_that_others_may_write_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    std::fs::write(state.join("lock"), "").unwrap();
+    let open = |mode| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(&state, open(0o777)).unwrap();
+    std::fs::set_permissions(state.join("lock"), open(0o666)).unwrap();
+    let program = start(directory.path(), &[]);
+    let log = program.log();
+    assert!(log.contains("state can be written by others"), "{log}");
+    assert!(log.contains("lock can be written by others"), "{log}");
+    let mode = state.join("lock").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+    program.end(Signal::TERM);
+    // One it makes itself gives no cause.
+    std::fs::remove_dir_all(&state).unwrap();
+    std::fs::remove_file(directory.path().join("log")).unwrap();
+    let program = start(directory.path(), &[]);
+    assert!(!program.log().contains("by others"), "{}", program.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_cannot_fill_the_log() {
+    const REQUESTS: usize = 3000;
+    let directory = tempfile::tempdir().unwrap();
+    let program = start(directory.path(), &[]);
+    let tls = connect(program.client, None, &["http/1.1"]).await.unwrap();
+    let mut sender = http1(tls).await;
+    for _ in 0..REQUESTS {
+        sender.ready().await.unwrap();
+        let (status, ..) = read(sender.send_request(request("GET", "/nowhere", "")).await.unwrap()).await;
+        assert_eq!(status.as_u16(), 405);
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    let (_, _) = program.ask("GET", "/nowhere", "").await;
+    let refused: Vec<Value> = program
+        .log()
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let lines = |message: &str| refused.iter().filter(|line| line["message"] == message).count();
+    let written = lines("request refused");
+    assert!((200..REQUESTS / 2).contains(&written), "{written}");
+    let left_out: u64 = refused.iter().filter_map(|line| line["left_out"].as_u64()).sum();
+    assert_eq!(written + usize::try_from(left_out).unwrap(), REQUESTS + 1);
 }
