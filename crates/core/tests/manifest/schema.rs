@@ -58,6 +58,7 @@ fn clear_mistakes_do_not() {
         ("/Marbles/marble/Package", json!(1)),
         ("/Marbles/marble/MaxActivations", json!("1")),
         ("/Marbles/marble/Parameters/Argv", json!("a b")),
+        ("/Marbles/marble/Parameters/Env", json!({"A=B": "x"})),
         ("/Marbles/marble/Parameters/Env/KEY", json!(1)),
         (
             "/Marbles/marble/Parameters/Env/KEY",
