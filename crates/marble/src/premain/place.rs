@@ -110,8 +110,7 @@ impl Walk {
                     None => continue,
                 }
             }
-            let removable = matches!(kind, FileType::RegularFile | FileType::Symlink | FileType::Fifo);
-            if (suspect && removable) || is_readable_by_others(&found) {
+            if (suspect && is_removable(kind)) || is_readable_by_others(&found) {
                 match unlinkat(&self.here.descriptor, &name, AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) if removals < MOST_REMOVALS => {
                         removals += 1;
@@ -212,7 +211,8 @@ impl Walk {
             Mode::empty(),
         )?;
         let opened = fstat(&descriptor)?;
-        if FileType::from_raw_mode(opened.st_mode) != kind || (self.here.exposed && is_suspect(&opened)) {
+        let replaced = self.here.exposed && is_removable(kind) && is_suspect(&opened);
+        if FileType::from_raw_mode(opened.st_mode) != kind || replaced {
             return Err(Errno::STALE);
         }
         if kind == FileType::RegularFile {
@@ -264,8 +264,13 @@ fn is_trusted(owner: u32) -> bool {
 
 /// In an exposed directory another user may have made it.
 fn is_suspect(found: &Stat) -> bool {
-    let several = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile && found.st_nlink > 1;
+    let several = is_removable(FileType::from_raw_mode(found.st_mode)) && found.st_nlink > 1;
     several || !is_trusted(found.st_uid)
+}
+
+/// What any user can make, as opposed to devices; what stands in for it is made anew.
+fn is_removable(kind: FileType) -> bool {
+    matches!(kind, FileType::RegularFile | FileType::Symlink | FileType::Fifo)
 }
 
 fn is_readable_by_others(found: &Stat) -> bool {
