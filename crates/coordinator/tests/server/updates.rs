@@ -10,7 +10,7 @@ use crate::golden::open_recovery_secret;
 use crate::start::with_recovery_key;
 use crate::support::ClientIdentity;
 use crate::support::program::{Program, start, uuid};
-use crate::support::users::{SLOTS, Users, upload, wrapped};
+use crate::support::users::{Users, upload, wrapped};
 
 fn raise(version: u64) -> String {
     wrapped(&json!({"Packages": {"web": {"SecurityVersion": version}}}))
@@ -250,9 +250,11 @@ async fn both_versions_tell_the_whole_log_however_often_it_grew() {
 
 #[tokio::test]
 async fn of_many_writers_none_is_lost() {
-    const WRITERS: usize = 64;
+    const WRITERS: usize = 1_000;
+    const SLOTS: usize = 3 * WRITERS;
     let directory = tempfile::tempdir().unwrap();
-    let (program, users) = deployed(directory.path()).await;
+    let (program, users) = (start(directory.path(), &[]), Users::new());
+    program.set_manifest(&users.manifest_with_slots(SLOTS)).await;
     let (program, users) = (Arc::new(program), Arc::new(users));
     let mut tasks = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {

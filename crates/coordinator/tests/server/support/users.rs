@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::ClientIdentity;
 use super::program::{Program, manifest};
 
-/// Number of secrets `slot0`, `slot1`, … that `admin` may write.
+/// Number of secrets `slot0`, `slot1`, … that `admin` may write, unless a test asks for more.
 pub const SLOTS: usize = 192;
 
 /// `admin` reads and writes secrets and raises `web`; `alice` and `bob` update the manifest; `nobody` is no user.
@@ -30,6 +30,11 @@ impl Users {
 
     /// A manifest that names them, with every feature gate open; marble `teller` may read `token`.
     pub fn manifest(&self) -> Value {
+        self.manifest_with_slots(SLOTS)
+    }
+
+    /// The same with so many slots.
+    pub fn manifest_with_slots(&self, count: usize) -> Value {
         let mut manifest = manifest();
         manifest["Packages"]["web"] =
             json!({"SignerID": "1f".repeat(32), "ProductID": 7, "SecurityVersion": 3});
@@ -37,7 +42,7 @@ impl Users {
         manifest["Marbles"]["teller"] = json!({"Package": "web", "Roles": ["token"]});
         manifest["Secrets"]["token"] = json!({"Type": "plain", "UserDefined": true});
         let mut slots = vec!["token".to_owned(), "uploaded".to_owned()];
-        for slot in 0..SLOTS {
+        for slot in 0..count {
             let name = format!("slot{slot}");
             manifest["Secrets"][&name] = json!({"Type": "plain", "UserDefined": true});
             slots.push(name);
