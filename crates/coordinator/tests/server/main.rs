@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod activation;
 #[cfg(test)]
+mod authorization;
+#[cfg(test)]
 mod client_api;
 #[cfg(test)]
 mod golden;

@@ -38,7 +38,7 @@ pub fn holders() -> [Holder; 3] {
 }
 
 impl Holder {
-    fn public_key(&self) -> String {
+    pub fn public_key(&self) -> String {
         let key = KeyPair::from_pkcs8(&self.pkcs8).unwrap();
         let der =
             aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(key.public_key())
