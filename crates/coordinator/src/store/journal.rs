@@ -149,11 +149,13 @@ impl SealedJournal {
             .map_err(|problem| StoreError::Unreadable { path, problem })
     }
 
-    /// Opens the state of the store if it is one of the original. Nothing is written.
+    /// Opens the state of the store if it is one of the original. Nothing is written, but what undoes an attempt to
+    /// write another state in its place, which failed.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`], with [`SealedError::WrongKey`] if it is not the key; [`StoreError::Io`].
     pub fn open_original(&mut self, recovered: &RecoveredKey) -> Result<Option<State>, StoreError> {
+        self.undo_giving_up()?;
         let data = self.store.load()?.sealed_data.unwrap_or_default();
         if OriginalHeader::parse(&data).is_none() {
             return Ok(None);

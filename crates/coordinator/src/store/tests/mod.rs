@@ -5,6 +5,7 @@ mod commits;
 mod crashes;
 mod faults;
 mod machine;
+mod original;
 mod power;
 pub(super) mod recording;
 mod start;
