@@ -2,7 +2,7 @@
 //!
 //! Changes are appended as one frame each time. The whole state is written anew when its data key changes,
 //! when nothing was written before, and after a failed write. When the log has grown, a checkpoint is made beside
-//! it ([`checkpoint`](super::checkpoint)).
+//! it, on a thread of its own.
 
 use std::sync::Arc;
 
