@@ -248,7 +248,8 @@ fn activation_refuses_in_the_order_of_its_steps() {
         refused(&state, "nope", "bad"),
         (
             RefusalKind::Denied,
-            "marble verification failed: unknown marble type requested".into()
+            "marble verification failed: unknown marble type requested: \"nope\" is not in the manifest's Marbles"
+                .into()
         )
     );
     for uuid in [

@@ -5,6 +5,8 @@ mod activation;
 #[cfg(test)]
 mod authorization;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod client_api;
 #[cfg(test)]
 mod golden;
@@ -20,6 +22,8 @@ mod openapi;
 mod original;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod refused;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]

@@ -170,7 +170,13 @@ fn known_marble<'s>(
         .manifest
         .marbles
         .get_key_value(marble_type)
-        .ok_or_else(|| denied(format_args!("unknown marble type requested")))?;
+        .ok_or_else(|| {
+            // What a stranger sends is repeated to him, but not at any length.
+            let requested: String = marble_type.chars().take(100).collect();
+            denied(format_args!(
+                "unknown marble type requested: {requested:?} is not in the manifest's Marbles"
+            ))
+        })?;
     Ok((deployment, name, marble))
 }
 

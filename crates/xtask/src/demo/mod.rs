@@ -68,7 +68,7 @@ impl Deployment {
         );
         println!("   SIMULATION: evidence is not verified, nothing is protected.");
 
-        heading("2. The manifest is set: examples/demo/manifest.json");
+        heading("2. The manifest is set: examples/demo/manifest.json, its paths moved to this folder");
         let manifest = render_manifest(root, folder)?;
         let mut set = programs.command(&programs.marblerun);
         set.args(["manifest", "set"])
@@ -77,6 +77,7 @@ impl Deployment {
             .arg("--insecure");
         set.arg("--coordinator-cert").arg(pinned_certificate(folder));
         print_indented(&run_to_end("marblerun manifest set", set, folder, PATIENCE)?);
+        println!("   The very bytes that were set are in {}.", manifest.display());
         println!("   The Coordinator made its keys and secrets, and from now on keeps to this manifest.");
         let sealed = folder.join("state/sealed_data");
         let size = std::fs::metadata(&sealed)
@@ -103,6 +104,7 @@ impl Deployment {
         println!("   Each knows the other by the certificate the Coordinator gave it: marble type and UUID.");
 
         heading("5. A program that the manifest does not know asks to be a marble");
+        println!("   It is to be refused, and its log says why:");
         let mut command = marble(programs, folder, &addresses, "stranger");
         command.arg(&programs.hello_client);
         print_indented(&process::run_to_refusal(

@@ -28,9 +28,13 @@ pub struct Start<'a> {
     pub environment: &'a [(&'a str, &'a str)],
 }
 
+/// Names another build of the Coordinator to be tested, such as an optimised one.
+pub const OTHER_PROGRAM: &str = "MARBLERUN_COORDINATOR";
+
 impl Start<'_> {
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_marblerun-coordinator"));
+        let built = || env!("CARGO_BIN_EXE_marblerun-coordinator").into();
+        let mut command = Command::new(std::env::var_os(OTHER_PROGRAM).unwrap_or_else(built));
         command
             .env_clear()
             .current_dir(self.directory)
