@@ -81,6 +81,19 @@ impl SimulationMode {
     }
 }
 
+/// Permission to take the software TEE for a TEE: evidence is verified as ever, but against roots whose keys
+/// everybody knows. It stands for `--simulation-strict` only (spec/08); nothing unverified is admitted by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StrictSimulationMode(());
+
+impl StrictSimulationMode {
+    /// Only the Coordinator's configuration module may call this, when whoever starts the Coordinator asked for
+    /// strict simulation in so many words (`--simulation-strict`).
+    pub fn by_explicit_configuration() -> Self {
+        Self(())
+    }
+}
+
 /// What an activation is admitted by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {

@@ -13,6 +13,7 @@
 
 pub mod admission;
 pub mod binding;
+pub mod certificate;
 mod chain;
 pub mod claims;
 pub mod collateral;
@@ -30,7 +31,7 @@ mod snp;
 pub mod tcb;
 pub mod verify;
 
-pub use admission::{Admission, SimulationMode, Verified};
+pub use admission::{Admission, SimulationMode, StrictSimulationMode, Verified};
 pub use binding::ReportBinding;
 pub use claims::{Claims, SgxClaims, SnpClaims, TdxClaims};
 pub use collateral::{Collateral, CollateralNeeded, DcapCollateral, SnpCollateral};

@@ -74,6 +74,19 @@ impl<R: TrustRoots> Verifier<R> {
         }
     }
 
+    /// What evidence of a platform that was verified before needs: the answer of [`Verifier::collateral_needed`]
+    /// without its cost, as nothing is verified for it. `None` for a platform that is not remembered, and for
+    /// SEV-SNP, where nothing is saved.
+    pub fn collateral_remembered(&self, quote: &Quote) -> Option<CollateralNeeded> {
+        let (kind, evidence) = quote.recognise().ok()?;
+        match kind {
+            EvidenceKind::Empty | EvidenceKind::Snp => None,
+            EvidenceKind::SgxV3 | EvidenceKind::TdxV4 | EvidenceKind::TdxV5 => {
+                dcap::remembered(&self.seen, kind, evidence).map(CollateralNeeded::Dcap)
+            }
+        }
+    }
+
     /// Verifies evidence as of `now`.
     ///
     /// # Errors

@@ -43,6 +43,18 @@ pub(crate) fn needed(
     })
 }
 
+/// What evidence of a platform seen before needs. Nothing is verified.
+pub(crate) fn remembered(seen: &Seen, kind: EvidenceKind, evidence: &[u8]) -> Option<DcapNeeded> {
+    let quote = Quote::read(kind, evidence).ok()?;
+    let tee = quote.body.tee();
+    let chain = seen.recall(sha256(quote.pck_chain), tee)?;
+    Some(DcapNeeded {
+        tee,
+        fmspc: chain.platform.fmspc,
+        authority: chain.authority,
+    })
+}
+
 /// Steps 2 to 11 of [`crate::verify`].
 pub(crate) fn verify(
     roots: &Roots,

@@ -34,6 +34,8 @@ pub(crate) struct Seen {
 #[derive(Default)]
 struct Inner {
     chains: HashMap<Key, Arc<PckChain>>,
+    /// The latest key of each chain and TEE: collateral is renewed, the platform stays.
+    latest: HashMap<([u8; 32], DcapTee), Key>,
     /// Oldest first.
     order: VecDeque<Key>,
 }
@@ -51,8 +53,15 @@ impl Seen {
         self.lock().chains.get(key).cloned()
     }
 
+    /// The chain with this hash, whatever collateral it was verified with.
+    pub(super) fn recall(&self, chain: [u8; 32], tee: DcapTee) -> Option<Arc<PckChain>> {
+        let inner = self.lock();
+        inner.chains.get(inner.latest.get(&(chain, tee))?).cloned()
+    }
+
     pub(super) fn put(&self, key: Key, chain: Arc<PckChain>) {
         let mut inner = self.lock();
+        inner.latest.insert((key.chain, key.tee), key);
         if inner.chains.insert(key, chain).is_some() {
             return;
         }
@@ -61,6 +70,10 @@ impl Seen {
             && let Some(oldest) = inner.order.pop_front()
         {
             inner.chains.remove(&oldest);
+            let platform = (oldest.chain, oldest.tee);
+            if inner.latest.get(&platform) == Some(&oldest) {
+                inner.latest.remove(&platform);
+            }
         }
     }
 

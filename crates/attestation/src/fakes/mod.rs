@@ -8,6 +8,7 @@
 mod amd;
 mod der_writer;
 mod intel;
+mod issuer;
 mod key;
 mod quote;
 mod x509;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub use self::amd::{SnpPlatform, SnpReportFields};
 pub use self::intel::{IntelPlatform, PckExtension};
+pub use self::issuer::{ProfileError, SoftwareIssuer, SoftwareProfile};
 pub use self::key::Key;
 pub use self::quote::{BodyFields, EnclaveFields, QuoteFields, TdFields};
 pub use self::x509::{CertificateFields, Extension, FROM, ListFields, UNTIL};

@@ -97,6 +97,12 @@ pub enum IssueError {
         /// Found format.
         found: EvidenceKind,
     },
+    /// The software TEE cannot make evidence.
+    #[error("the software TEE gave no evidence: {why}")]
+    SoftwareTee {
+        /// Why not.
+        why: String,
+    },
     /// The evidence is bound to something else.
     #[error("the TEE gave evidence for other report data than asked for: {expected}")]
     WrongReportData {

@@ -4,6 +4,7 @@
 
 mod certificates;
 mod intel;
+mod issuer;
 mod roots;
 mod snp;
 
