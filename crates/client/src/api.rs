@@ -92,7 +92,16 @@ impl Attested {
     /// # Errors
     /// See [`RequestError`].
     pub async fn update_log(&self) -> Result<Vec<String>, RequestError> {
-        Ok(self.get::<v2::UpdateLog>(path::V2_UPDATE).await?.update_log)
+        Ok(self.update_log_with_hashes().await?.update_log)
+    }
+
+    /// The update log with a hash for each entry that covers it and all before it: whoever kept one can tell whether
+    /// the log up to there is still the same. They are what the Coordinator says, not recomputed here.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn update_log_with_hashes(&self) -> Result<v2::UpdateLog, RequestError> {
+        self.get(path::V2_UPDATE).await
     }
 
     /// Proposes an update of the manifest: one that raises security versions of packages is applied at once; any

@@ -331,7 +331,7 @@ async fn requests_and_answers_of_the_api() {
             r#"{"status":"success","data":{"manifestSignatureRootECDSA":"AQ==","manifestFingerprint":"00","manifest":"e30="}}"#,
         ),
         "POST /api/v2/manifest" => json(r#"{"status":"success","data":{"RecoverySecrets":{"one":"AQID"}}}"#),
-        "GET /api/v2/update" => json(r#"{"status":"success","data":{"updateLog":["{}","{\"a\":1}"]}}"#),
+        "GET /api/v2/update" => json(r#"{"status":"success","data":{"updateLog":["{}","{\"a\":1}"],"updateLogHashes":["00","01"]}}"#),
         _ => {
             let mut reply = json(r#"{"status":"error","data":null}"#);
             *reply.status_mut() = http::StatusCode::METHOD_NOT_ALLOWED;
@@ -347,6 +347,8 @@ async fn requests_and_answers_of_the_api() {
     assert_eq!(chain.to_pem(), pem);
     assert_eq!(coordinator.manifest().await.unwrap().manifest.0, b"{}");
     assert_eq!(coordinator.update_log().await.unwrap(), ["{}", "{\"a\":1}"]);
+    let log = coordinator.update_log_with_hashes().await.unwrap();
+    assert_eq!(log.update_log_hashes.unwrap(), ["00", "01"]);
     let set = coordinator.set_manifest(b"{}").await.unwrap();
     assert_eq!(set.recovery_secrets.0["one"].0, [1, 2, 3]);
     assert_eq!(server.asked().last().unwrap().body, "{\"manifest\":\"e30=\"}\n");

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use marblerun_core::flow::inspect;
+use marblerun_core::flow::inspect::{self, HashedEntry};
 use marblerun_core::refusal::Refusal;
 use marblerun_core::state::State;
 use marblerun_wire::rest::{Reply, to_body, v2};
@@ -37,13 +37,15 @@ struct Log {
     writing: Mutex<()>,
 }
 
-/// The entries of the log as they stand in the reply.
+/// The entries of the log, and their hashes, as they stand in the reply.
 #[derive(Clone, Default)]
 struct Written {
     entries: usize,
     /// Hash of the last of them.
     last: [u8; 32],
-    pieces: Vec<Bytes>,
+    log: Pieces,
+    /// Only in version 2.
+    hashes: Pieces,
 }
 
 impl LogReplies {
@@ -93,74 +95,108 @@ impl Written {
     /// With the entries that came since; from the beginning if this is another log.
     fn continued(&self, state: &State, version: Version) -> Result<Self, Refusal> {
         let (entries, last) = inspect::update_log_end(state)?;
-        let (mut next, lines) = match inspect::update_log_behind(state, self.entries, &self.last)? {
-            Some(lines) => (self.clone(), lines),
+        let (mut next, new) = match inspect::update_log_behind(state, self.entries, &self.last)? {
+            Some(new) => (self.clone(), new),
             None => {
                 let all = inspect::update_log_behind(state, 0, &[0; 32])?;
                 (Self::default(), all.unwrap_or_default())
             }
         };
-        let mut open = match next.pieces.pop() {
-            Some(piece) if piece.len() < PIECE => piece.to_vec(),
-            Some(full) => {
-                next.pieces.push(full);
-                Vec::new()
-            }
-            None => Vec::new(),
-        };
-        for (number, line) in (next.entries..).zip(lines) {
-            write_entry(&mut open, &line, number, version).map_err(Refusal::internal)?;
-            if open.len() >= PIECE {
-                next.pieces.push(std::mem::take(&mut open).into());
-            }
+        for (number, entry) in (next.entries..).zip(new) {
+            next.write(&entry, number, version).map_err(Refusal::internal)?;
         }
-        if !open.is_empty() {
-            next.pieces.push(open.into());
-        }
+        next.log.close();
+        next.hashes.close();
         (next.entries, next.last) = (entries, last);
         Ok(next)
     }
 
-    /// The whole reply: what stands around the entries of a log, with these between.
+    fn write(
+        &mut self,
+        (line, hash): &HashedEntry,
+        number: usize,
+        version: Version,
+    ) -> serde_json::Result<()> {
+        let separator = if number > 0 { "," } else { "" };
+        match version {
+            // All entries in one text, each with a newline behind it.
+            Version::V1 => {
+                let text = to_body(&format!("{line}\n"))?;
+                let inside = text
+                    .trim_ascii_end()
+                    .strip_prefix(b"\"")
+                    .and_then(|text| text.strip_suffix(b"\""));
+                self.log.push(&[inside.unwrap_or_default()]);
+            }
+            Version::V2 => {
+                let text = to_body(&line)?;
+                self.log.push(&[separator.as_bytes(), text.trim_ascii_end()]);
+                let hash = format!("{separator}\"{}\"", hex::encode(hash));
+                self.hashes.push(&[hash.as_bytes()]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole reply: what stands around the entries of a log and their hashes, with these between.
     fn body(&self, version: Version) -> Result<Chunks, Refusal> {
-        let (empty, gap) = match version {
-            Version::V1 => (to_body(&Reply::success("")), "\"\""),
-            Version::V2 => (to_body(&Reply::success(v2::UpdateLog::default())), "[]"),
+        let (empty, gaps) = match version {
+            Version::V1 => (
+                to_body(&Reply::success("")),
+                [Some(("\"data\":\"", &self.log)), None],
+            ),
+            Version::V2 => (
+                to_body(&Reply::success(v2::UpdateLog {
+                    update_log: Vec::new(),
+                    update_log_hashes: Some(Vec::new()),
+                })),
+                [
+                    Some(("\"updateLog\":[", &self.log)),
+                    Some(("\"updateLogHashes\":[", &self.hashes)),
+                ],
+            ),
         };
         let empty = String::from_utf8(empty.map_err(Refusal::internal)?).map_err(Refusal::internal)?;
-        let place = empty.rfind("\"data\"").and_then(|data| {
-            let gap = empty.get(data..)?.find(gap)?;
-            Some(data + gap + 1)
-        });
-        let place = place.ok_or_else(|| Refusal::internal("the reply has no place for the log"))?;
-        let (before, after) = empty.split_at(place);
-        let mut pieces = VecDeque::with_capacity(self.pieces.len() + 2);
-        pieces.push_back(Bytes::copy_from_slice(before.as_bytes()));
-        pieces.extend(self.pieces.iter().cloned());
-        pieces.push_back(Bytes::copy_from_slice(after.as_bytes()));
+        let mut around = empty.as_str();
+        let mut pieces = VecDeque::with_capacity(self.log.closed.len() + self.hashes.closed.len() + 3);
+        for (gap, content) in gaps.into_iter().flatten() {
+            let place = around.find(gap).map(|begin| begin + gap.len());
+            let place = place.ok_or_else(|| Refusal::internal("the reply has no place for the log"))?;
+            let (before, after) = around.split_at(place);
+            pieces.push_back(Bytes::copy_from_slice(before.as_bytes()));
+            pieces.extend(content.closed.iter().cloned());
+            around = after;
+        }
+        pieces.push_back(Bytes::copy_from_slice(around.as_bytes()));
         Ok(Chunks(pieces))
     }
 }
 
-/// Version 1 has all entries in one text, each with a newline behind it, version 2 a list of texts.
-fn write_entry(out: &mut Vec<u8>, line: &str, number: usize, version: Version) -> serde_json::Result<()> {
-    match version {
-        Version::V1 => {
-            let text = to_body(&format!("{line}\n"))?;
-            let inside = text
-                .trim_ascii_end()
-                .strip_prefix(b"\"")
-                .and_then(|text| text.strip_suffix(b"\""));
-            out.extend_from_slice(inside.unwrap_or_default());
+/// A text that grows at its end. What is closed is shared by all replies.
+#[derive(Clone, Default)]
+struct Pieces {
+    closed: Vec<Bytes>,
+    open: Vec<u8>,
+}
+
+impl Pieces {
+    fn push(&mut self, parts: &[&[u8]]) {
+        if self.open.is_empty()
+            && let Some(last) = self.closed.pop_if(|last| last.len() < PIECE)
+        {
+            self.open = last.to_vec();
         }
-        Version::V2 => {
-            if number > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(to_body(&line)?.trim_ascii_end());
+        self.open.extend(parts.iter().copied().flatten());
+        if self.open.len() >= PIECE {
+            self.close();
         }
     }
-    Ok(())
+
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.closed.push(std::mem::take(&mut self.open).into());
+        }
+    }
 }
 
 /// A body in pieces that others use too.
@@ -193,12 +229,13 @@ mod tests {
 
     use super::*;
 
-    async fn written(version: Version, lines: &[&str]) -> Vec<u8> {
+    /// The reply of a log that got its entries in as many steps.
+    async fn written(version: Version, entries: &[HashedEntry]) -> Vec<u8> {
         let mut written = Written::default();
-        for (number, line) in lines.iter().enumerate() {
-            let mut piece = Vec::new();
-            write_entry(&mut piece, line, number, version).unwrap();
-            written.pieces.push(piece.into());
+        for (number, entry) in entries.iter().enumerate() {
+            written.write(entry, number, version).unwrap();
+            written.log.close();
+            written.hashes.close();
         }
         let body = written.body(version).unwrap();
         let announced = hyper::body::Body::size_hint(&body).exact();
@@ -209,14 +246,36 @@ mod tests {
 
     #[tokio::test]
     async fn the_pieces_are_what_the_whole_reply_would_be() {
-        let lines = [r#"{"a":"\u003c<>&ä"}"#, "", "\"\\\u{2028}\u{7f}", "plain"];
+        // The third makes the next one begin another piece; the second looks like a place of the reply.
+        let long = "long ".repeat(PIECE / 5 + 1);
+        let lines = [
+            r#"{"a":"\u003c<>&ä"}"#,
+            r#""updateLogHashes":["#,
+            &long,
+            "\"\\\u{2028}\u{7f}",
+            "",
+        ];
+        let entries: Vec<_> = (0..).zip(lines).map(|(n, line)| (line.into(), [n; 32])).collect();
         for count in 0..=lines.len() {
-            let lines = &lines[..count];
+            let (lines, entries) = (&lines[..count], &entries[..count]);
             let v1 = to_body(&Reply::success(v1::update_log(lines))).unwrap();
-            assert_eq!(written(Version::V1, lines).await, v1);
-            let update_log = lines.iter().map(ToString::to_string).collect();
-            let v2 = to_body(&Reply::success(v2::UpdateLog { update_log })).unwrap();
-            assert_eq!(written(Version::V2, lines).await, v2);
+            assert!(written(Version::V1, entries).await == v1, "{count}");
+            let v2 = to_body(&Reply::success(v2::UpdateLog {
+                update_log: lines.iter().map(ToString::to_string).collect(),
+                update_log_hashes: Some(entries.iter().map(|(_, hash)| hex::encode(hash)).collect()),
+            }));
+            assert!(written(Version::V2, entries).await == v2.unwrap(), "{count}");
         }
+    }
+
+    #[test]
+    fn a_text_is_copied_no_further_than_its_last_piece() {
+        let mut pieces = Pieces::default();
+        for _ in 0..20 {
+            pieces.push(&[&[b'x'; PIECE / 4]]);
+            pieces.close();
+        }
+        let sizes: Vec<_> = pieces.closed.iter().map(Bytes::len).collect();
+        assert_eq!(sizes, [PIECE; 5]);
     }
 }

@@ -412,3 +412,59 @@ async fn writers_do_not_keep_an_update_out() {
     // Two entries for each update, one for each secret.
     assert_eq!(program.update_log().await.len(), 1 + 1 + 2 * 5 + written);
 }
+
+/// The chain of hashes as `docs/update-log.md` says how to compute it.
+fn chain(entries: &[Value]) -> Vec<String> {
+    let mut hash = vec![0; 32];
+    let next = |entry: &Value| {
+        let covered = [&*hash, entry.as_str().unwrap().as_bytes()].concat();
+        hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &covered)
+            .as_ref()
+            .to_vec();
+        hex::encode(&hash)
+    };
+    entries.iter().map(next).collect()
+}
+
+#[tokio::test]
+async fn hashes_of_the_update_log_are_a_chain_that_only_grows() {
+    let directory = tempfile::tempdir().unwrap();
+    let (program, users) = deployed(directory.path()).await;
+    let look = async |program: &Program| {
+        let data = program.v2(None, "GET", "update", "").await;
+        let list = |name: &str| data[name].as_array().unwrap().clone();
+        let (entries, hashes) = (list("updateLog"), list("updateLogHashes"));
+        assert_eq!(json!(hashes), json!(chain(&entries)));
+        (entries, hashes)
+    };
+    let (first, kept) = look(&program).await;
+    assert_eq!(first.len(), 1);
+    for value in ["one", "two"] {
+        program
+            .v2(&users.admin, "POST", "secrets", upload([("token", value)]))
+            .await;
+    }
+    program.v2(&users.admin, "POST", "update", raise(5)).await;
+    let (entries, hashes) = look(&program).await;
+    assert_eq!((entries.len(), hashes.len()), (4, 4));
+    assert!(entries.starts_with(&first) && hashes.starts_with(&kept));
+
+    // Whatever is changed, left out or put in before an entry shows in its hash.
+    let last = &hashes[3..];
+    let mut changed = entries.clone();
+    changed[1] = json!(changed[1].as_str().unwrap().replace("token", "other"));
+    assert_ne!(json!(chain(&changed)[3..]), json!(last));
+    changed = entries.clone();
+    changed.remove(1);
+    assert_ne!(json!(chain(&changed)[2..]), json!(last));
+    changed = entries.clone();
+    changed.swap(1, 2);
+    assert_ne!(json!(chain(&changed)[3..]), json!(last));
+
+    program.end(Signal::KILL);
+    let program = start(directory.path(), &[]);
+    assert_eq!(look(&program).await, (entries, hashes));
+    // Version 1 has the entries alone.
+    let (_, reply) = program.ask("GET", "/update", "").await;
+    assert_eq!(reply["data"].as_str().unwrap().lines().count(), 4);
+}

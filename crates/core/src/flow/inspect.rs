@@ -68,6 +68,9 @@ pub fn update_log_end(state: &State) -> Result<(usize, [u8; 32]), Refusal> {
     }
 }
 
+/// An entry of the update log with its hash (see [`update_log_hashes`]).
+pub type HashedEntry = (Arc<str>, [u8; 32]);
+
 /// The entries of the update log behind the first ones that the caller knows: `known` of them, the last with this
 /// hash. `None` if the log did not begin like that.
 ///
@@ -77,7 +80,7 @@ pub fn update_log_behind(
     state: &State,
     known: usize,
     hash: &[u8; 32],
-) -> Result<Option<Vec<Arc<str>>>, Refusal> {
+) -> Result<Option<Vec<HashedEntry>>, Refusal> {
     let (length, _) = update_log_end(state)?;
     let log = &state.deployed()?.update_log;
     let begins_alike = match known.checked_sub(1) {
@@ -90,7 +93,7 @@ pub fn update_log_behind(
     Ok(Some(
         log.iter()
             .skip(known)
-            .map(|entry| Arc::clone(&entry.line))
+            .map(|entry| (Arc::clone(&entry.line), entry.hash))
             .collect(),
     ))
 }

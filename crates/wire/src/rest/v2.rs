@@ -127,6 +127,11 @@ pub struct UpdateLog {
     /// One JSON text for each entry.
     #[serde(deserialize_with = "null_is_default")]
     pub update_log: Vec<String>,
+    /// For each entry, in the same order, a hash that covers it and all before it: SHA-256(hash of the entry before ‖
+    /// UTF-8 bytes of the entry's text), 64 lower-case hex digits; 32 zero bytes stand before the first entry.
+    /// `None` from servers that do not offer them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_log_hashes: Option<Vec<String>>,
 }
 
 /// Reply to `POST update`.
