@@ -72,6 +72,15 @@ pub enum Claims {
 }
 
 impl Claims {
+    /// The TEE: `SGX`, `TDX` or `SEV-SNP`.
+    pub fn tee(&self) -> &'static str {
+        match self {
+            Self::Sgx(_) => "SGX",
+            Self::Tdx(_) => "TDX",
+            Self::Snp(_) => "SEV-SNP",
+        }
+    }
+
     /// Whether the TEE can be looked into by its host. Such evidence matches only packages with `Debug` set.
     pub fn debug(&self) -> bool {
         match self {
