@@ -113,6 +113,31 @@ fn check_strict_refuses_unknown_fields() {
     }
 }
 
+/// The claims in it are placeholders of the right form: it is to be copied.
+#[test]
+fn check_strict_accepts_the_example_for_all_tees() {
+    let home = Home::new();
+    let example = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/attestation/manifest.json"
+    );
+    let outcome = home.run(&["manifest", "check", "--strict", example]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "OK\n"));
+    let mistaken = std::fs::read_to_string(example)
+        .unwrap()
+        .replace("\"RTMR0\"", "\"RTMR5\"");
+    home.write("mistaken.json", mistaken);
+    let outcome = home.run(&["manifest", "check", "mistaken.json"]);
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome
+            .stdout
+            .starts_with("Packages.backend.TDX.RTMR5: unknown field; there are MRTD"),
+        "{}",
+        outcome.stdout
+    );
+}
+
 #[test]
 fn version_and_completion() {
     let home = Home::new();

@@ -42,7 +42,8 @@ pub fn check(raw: &[u8], limits: &Limits, environment: &HsmEnvironment) -> Resul
 }
 
 /// Compiles a manifest that was accepted before, as the sealed state keeps it: what depends on the environment
-/// and on limits of size is not asked again.
+/// and on limits of size is not asked again. `TDX` or `SNP` of a package that could not be set today, as whoever
+/// accepted it did not know these fields, does not keep the state closed: evidence of that TEE matches it never.
 ///
 /// # Errors
 /// [`ManifestError`]: these bytes were never accepted, or by a version with other rules.
@@ -149,9 +150,16 @@ fn compile_sections(
         .into_iter()
         .collect();
     let used: std::collections::HashSet<_> = marbles.values().map(|marble| &marble.package).collect();
-    let packages = packages::read(&package_section, |name| used.contains(name))
-        .into_iter()
-        .collect();
+    let packages = packages::read(
+        &package_section,
+        |name| used.contains(name),
+        match environment {
+            Some(_) => packages::Unusable::IsAProblem,
+            None => packages::Unusable::MatchesNothing,
+        },
+    )
+    .into_iter()
+    .collect();
     drop(used);
     drop(contents);
 

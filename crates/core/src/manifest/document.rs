@@ -56,20 +56,11 @@ impl Node<'_> {
         }
     }
 
-    /// The same value for those who keep it as written; of repeated fields the last one is kept.
-    pub fn to_json(&self) -> serde_json::Value {
+    /// Whether this is what Go clients write for a structure in which nothing was given.
+    pub fn is_blank(&self) -> bool {
         match self {
-            Self::Null => serde_json::Value::Null,
-            Self::Bool(value) => (*value).into(),
-            Self::Unsigned(value) => (*value).into(),
-            Self::Negative(value) => (*value).into(),
-            Self::Float(value) => (*value).into(),
-            Self::Text(text) => text.as_ref().into(),
-            Self::List(items) => items.iter().map(Node::to_json).collect(),
-            Self::Object(fields) => fields
-                .iter()
-                .map(|(name, value)| (name.clone().into_owned(), value.to_json()))
-                .collect(),
+            Self::Object(fields) => fields.iter().all(|(_, value)| value.is_blank()),
+            other => other.is_zero(),
         }
     }
 }

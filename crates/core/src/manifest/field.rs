@@ -46,6 +46,18 @@ impl<'p, 'd> Field<'p, 'd> {
         }
     }
 
+    /// The same value; what is wrong with it is told to another report.
+    pub fn reporting_to<'s>(&self, report: &'s Report) -> Field<'s, 'd>
+    where
+        'p: 's,
+    {
+        Field {
+            node: self.node,
+            path: self.path,
+            report,
+        }
+    }
+
     /// The value; `null` equals absent.
     pub fn given(&self) -> Option<&'d Node<'d>> {
         self.node.filter(|node| **node != Node::Null)
@@ -54,6 +66,11 @@ impl<'p, 'd> Field<'p, 'd> {
     /// Whether nothing is given but what Go clients write for nothing.
     pub fn is_zero(&self) -> bool {
         self.node.is_none_or(Node::is_zero)
+    }
+
+    /// Whether nothing is given, however deep, but what Go clients write for nothing.
+    pub fn is_blank(&self) -> bool {
+        self.node.is_none_or(Node::is_blank)
     }
 
     /// Whether there is a map with at least one entry, `null` being none, or something that is no map at all.
@@ -186,6 +203,27 @@ impl<'p, 'd> Field<'p, 'd> {
         Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
 
+    /// `N` bytes in hex, ignoring case. The empty string is not given.
+    pub fn hex<const N: usize>(&self) -> Result<Option<[u8; N]>, Reported> {
+        let Some(text) = self.text()? else {
+            return Ok(None);
+        };
+        let mut bytes = [0; N];
+        match hex::decode_to_slice(text, &mut bytes) {
+            Ok(()) => Ok(Some(bytes)),
+            Err(_) => {
+                let digits = 2 * N;
+                let found = match text.chars().count() {
+                    length if length == digits => "other characters".to_owned(),
+                    length => format!("{length} characters"),
+                };
+                Err(self.problem(format_args!(
+                    "expected {digits} hexadecimal digits ({N} bytes), found {found}"
+                )))
+            }
+        }
+    }
+
     /// The entries of a map with names chosen by the author, in the order of the document. What is `null` is
     /// absent; names that break the rules are reported and left out.
     pub fn entries(&self, names: Names) -> Vec<(&'d str, Field<'_, 'd>)> {
@@ -240,6 +278,26 @@ impl<'p, 'd> Field<'p, 'd> {
 
     /// An object with the fields `known`; anything else in it gets a warning.
     pub fn object(&self, known: &'static [&'static str]) -> Result<Object<'p, 'd>, Reported> {
+        self.object_with(known, |path| {
+            self.report
+                .warning(WarningKind::UnknownField, path, "unknown field, it is ignored");
+        })
+    }
+
+    /// An object with the fields `known`, where to ignore anything else would be to leave out a check.
+    pub fn whole_object(&self, known: &'static [&'static str]) -> Result<Object<'p, 'd>, Reported> {
+        self.object_with(known, |path| {
+            let known = known.join(", ");
+            self.report
+                .problem(path, format_args!("unknown field; there are {known}"));
+        })
+    }
+
+    fn object_with(
+        &self,
+        known: &'static [&'static str],
+        unknown: impl Fn(&Path<'_>),
+    ) -> Result<Object<'p, 'd>, Reported> {
         let mut values = vec![None; known.len()];
         let fields = match self.given() {
             None => &[],
@@ -252,11 +310,7 @@ impl<'p, 'd> Field<'p, 'd> {
             let slot =
                 position.and_then(|at| Some((values.get_mut(at)?, spellings.get_mut(at)?, known.get(at)?)));
             match slot {
-                None => self.report.warning(
-                    WarningKind::UnknownField,
-                    &self.path.name(name),
-                    "unknown field, it is ignored",
-                ),
+                None => unknown(&self.path.name(name)),
                 Some((Some(_), spelling, known)) => {
                     let (first, second) = (Quoted(spelling), Quoted(name));
                     let message = format!("this field is given more than once, as {first} and as {second}");

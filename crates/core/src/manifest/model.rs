@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use marblerun_attestation::claims::SnpProduct;
+
 use crate::access::UserIndex;
 use crate::secret::spec::SecretSpec;
 use crate::template::{References, Template};
@@ -44,11 +46,11 @@ pub struct Manifest {
 pub struct Package {
     /// The SGX rules; `None` when the package names claims of other TEEs only.
     pub sgx: Option<SgxPackage>,
-    /// `TDX`, kept as written until TDX evidence is appraised.
-    pub tdx: Option<serde_json::Value>,
-    /// `SNP`, kept as written until SNP evidence is appraised.
-    pub snp: Option<serde_json::Value>,
-    /// `Debug`
+    /// `TDX`; `None`: TDX evidence never matches.
+    pub tdx: Option<Box<TdxPackage>>,
+    /// `SNP`; `None`: SEV-SNP evidence never matches.
+    pub snp: Option<Box<SnpPackage>>,
+    /// `Debug`: of every TEE, unless its own object says true.
     pub debug: bool,
     /// `AcceptedTCBStatuses`, exact spelling.
     pub accepted_tcb_statuses: Vec<String>,
@@ -67,6 +69,68 @@ pub struct SgxPackage {
     pub product_id: Option<u64>,
     /// `SecurityVersion`, the minimum; 0 is a value.
     pub security_version: Option<u64>,
+}
+
+/// The names of [`TdxPackage::rtmr`].
+pub const RTMR_FIELDS: [&str; 4] = ["RTMR0", "RTMR1", "RTMR2", "RTMR3"];
+
+/// The TDX claims a package asks for. What is not given is not compared.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TdxPackage {
+    /// `MRTD`: what the trust domain was started from. Given, unless the package is for debug.
+    pub mrtd: Option<[u8; 48]>,
+    /// `RTMR0` to `RTMR3`: what was measured since. The first three are given, unless the package is for debug.
+    pub rtmr: [Option<[u8; 48]>; 4],
+    /// `MRSEAM`: the TDX module.
+    pub mr_seam: Option<[u8; 48]>,
+    /// `MRCONFIGID`
+    pub mr_config_id: Option<[u8; 48]>,
+    /// `MROWNER`
+    pub mr_owner: Option<[u8; 48]>,
+    /// `MROWNERCONFIG`
+    pub mr_owner_config: Option<[u8; 48]>,
+    /// `Debug`; false: that of the package counts.
+    pub debug: bool,
+    /// `AcceptedTCBStatuses`; empty: those of the package count.
+    pub accepted_tcb_statuses: Vec<String>,
+    /// `AcceptedAdvisories`, compared ignoring case; empty: those of the package count.
+    pub accepted_advisories: Vec<String>,
+}
+
+/// The SEV-SNP claims a package asks for. What is not given is not compared.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SnpPackage {
+    /// `Measurement`: what the guest was launched from. Given, unless the package is for debug.
+    pub measurement: Option<[u8; 48]>,
+    /// `HostData`
+    pub host_data: Option<[u8; 32]>,
+    /// `IDKeyDigest`
+    pub id_key_digest: Option<[u8; 48]>,
+    /// `AuthorKeyDigest`
+    pub author_key_digest: Option<[u8; 48]>,
+    /// `Product`; empty: any.
+    pub products: Vec<SnpProduct>,
+    /// `MinimumTCB`
+    pub minimum_tcb: Option<SnpMinimumTcb>,
+    /// `VMPL`, 0 to 3: the privilege level the report was asked from.
+    pub vmpl: u8,
+    /// `Debug`; false: that of the package counts.
+    pub debug: bool,
+}
+
+/// `MinimumTCB`: the least security version of each component of a SEV-SNP platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SnpMinimumTcb {
+    /// `BootLoader`
+    pub boot_loader: Option<u8>,
+    /// `TEE`
+    pub tee: Option<u8>,
+    /// `SNP`
+    pub snp: Option<u8>,
+    /// `Microcode`
+    pub microcode: Option<u8>,
+    /// `FMC`; only Turin has it.
+    pub fmc: Option<u8>,
 }
 
 /// One entry of `Infrastructures`.

@@ -57,7 +57,7 @@ fn version(field: &Field<'_, '_>) -> Option<u64> {
     let object = field.object(FIELDS).ok()?;
     for name in FIELDS.iter().filter(|name| **name != "SecurityVersion") {
         let other = object.field(name);
-        if !other.is_zero() {
+        if !other.is_blank() {
             other.problem("an update of packages can set SecurityVersion only");
         }
     }

@@ -1,9 +1,14 @@
 //! `Packages`: enclave software.
 
+use std::fmt;
+
+use marblerun_attestation::TcbStatus;
+
 use super::field::{Field, Object};
 use super::model::{Name, Package, SgxPackage};
-use super::report::WarningKind;
+use super::report::{Report, WarningKind};
 use super::section::Section;
+use super::{snp, tdx};
 
 const FIELDS: &[&str] = &[
     "UniqueID",
@@ -17,27 +22,37 @@ const FIELDS: &[&str] = &[
     "SNP",
 ];
 
-/// Names the collateral gives to the state of a platform (`spec/08`).
-const TCB_STATUSES: &[&str] = &[
-    "UpToDate",
-    "SWHardeningNeeded",
-    "ConfigurationNeeded",
-    "ConfigurationAndSWHardeningNeeded",
-    "OutOfDate",
-    "OutOfDateConfigurationNeeded",
-    "Revoked",
-];
+/// What becomes of `TDX` and `SNP` whose reference values cannot be used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// The manifest is refused.
+    IsAProblem,
+    /// Evidence of that TEE never matches the package: a manifest that is in force stays in force.
+    MatchesNothing,
+}
 
-/// Reads the section. `used` says which packages marbles refer to: only those have to keep the rules.
-pub(super) fn read(section: &Section<'_, '_>, used: impl Fn(&Name) -> bool) -> Vec<(Name, Package)> {
+/// Who asks about a package.
+pub(super) struct Asked {
+    /// Whether a marble refers to it: only such packages have to keep the rules.
+    pub(super) used: bool,
+    /// `Debug` of the package.
+    pub(super) debug: bool,
+}
+
+/// Reads the section. `used` says which packages marbles refer to.
+pub(super) fn read(
+    section: &Section<'_, '_>,
+    used: impl Fn(&Name) -> bool,
+    unusable: Unusable,
+) -> Vec<(Name, Package)> {
     section
         .entries
         .iter()
-        .filter_map(|(name, field)| Some((name.clone(), package(field, used(name))?)))
+        .filter_map(|(name, field)| Some((name.clone(), package(field, used(name), unusable)?)))
         .collect()
 }
 
-fn package(field: &Field<'_, '_>, used: bool) -> Option<Package> {
+fn package(field: &Field<'_, '_>, used: bool, unusable: Unusable) -> Option<Package> {
     let object = field.object(FIELDS).ok()?;
     let before = field.report.problem_count();
     let sgx = SgxPackage {
@@ -46,13 +61,15 @@ fn package(field: &Field<'_, '_>, used: bool) -> Option<Package> {
         product_id: object.field("ProductID").number(u64::MAX).ok().flatten(),
         security_version: object.field("SecurityVersion").number(u64::MAX).ok().flatten(),
     };
-    let (tdx, snp) = (claims(&object.field("TDX")), claims(&object.field("SNP")));
-    let sgx = (sgx != SgxPackage::default() || (tdx.is_none() && snp.is_none())).then_some(sgx);
+    let debug = object.field("Debug").flag();
+    let asked = Asked { used, debug };
+    let (tdx_field, snp_field) = (object.field("TDX"), object.field("SNP"));
+    let others = !tdx_field.is_blank() || !snp_field.is_blank();
     let package = Package {
-        sgx,
-        tdx,
-        snp,
-        debug: object.field("Debug").flag(),
+        sgx: (sgx != SgxPackage::default() || !others).then_some(sgx),
+        tdx: claims(&tdx_field, unusable, |field| tdx::read(field, &asked)).map(Box::new),
+        snp: claims(&snp_field, unusable, |field| snp::read(field, &asked)).map(Box::new),
+        debug,
         accepted_tcb_statuses: statuses(&object.field("AcceptedTCBStatuses")),
         accepted_advisories: object
             .field("AcceptedAdvisories")
@@ -65,10 +82,27 @@ fn package(field: &Field<'_, '_>, used: bool) -> Option<Package> {
     if field.report.problem_count() == before
         && let Some(sgx) = &package.sgx
     {
-        let strict = used && !package.debug;
+        let strict = used && !debug;
         check_identity(sgx, |name, message| say(&object, name, message, strict, used));
     }
     Some(package)
+}
+
+/// What a package says of one TEE; `None`: nothing that evidence could match.
+fn claims<T>(
+    field: &Field<'_, '_>,
+    unusable: Unusable,
+    read: impl Fn(&Field<'_, '_>) -> Option<T>,
+) -> Option<T> {
+    if field.is_zero() {
+        return None;
+    }
+    if unusable == Unusable::IsAProblem {
+        return read(field);
+    }
+    let report = Report::default();
+    let value = read(&field.reporting_to(&report));
+    value.filter(|_| report.problem_count() == 0)
 }
 
 fn identity(field: &Field<'_, '_>) -> Option<String> {
@@ -82,32 +116,24 @@ fn identity(field: &Field<'_, '_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn claims(field: &Field<'_, '_>) -> Option<serde_json::Value> {
-    if field.is_zero() {
-        return None;
-    }
-    // All of its fields are known only to the TEE it is for.
-    match field.given()? {
-        node @ super::document::Node::Object(_) => Some(node.to_json()),
-        _ => {
-            field.expected("an object");
-            None
-        }
-    }
-}
-
 fn statuses(field: &Field<'_, '_>) -> Vec<String> {
     let texts = field.texts();
     for (item, text) in &texts {
-        if !TCB_STATUSES.contains(text) {
-            let known = TCB_STATUSES.join(", ");
-            item.warn(
-                WarningKind::PackageRule,
-                format_args!("no platform has this status; there are {known}"),
-            );
+        if text.parse::<TcbStatus>().is_err() {
+            item.warn(WarningKind::PackageRule, NoSuchStatus);
         }
     }
     texts.iter().map(|(_, text)| (*text).to_owned()).collect()
+}
+
+/// What to say of a status that is none.
+pub(super) struct NoSuchStatus;
+
+impl fmt::Display for NoSuchStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = TcbStatus::ALL.map(TcbStatus::as_str).join(", ");
+        write!(f, "no platform has this status; there are {known}")
+    }
 }
 
 /// Either `UniqueID` alone, or all of the other three. `say` is told which field is wrong; none: the package.
@@ -135,7 +161,15 @@ fn check_identity(sgx: &SgxPackage, say: impl Fn(Option<&'static str>, &str)) {
     }
 }
 
-fn say(object: &Object<'_, '_>, field: Option<&'static str>, message: &str, strict: bool, used: bool) {
+/// Reports a rule for packages that is broken, as a problem if `strict`. `field`: which field is wrong; none: the
+/// object.
+pub(super) fn say(
+    object: &Object<'_, '_>,
+    field: Option<&'static str>,
+    message: &str,
+    strict: bool,
+    used: bool,
+) {
     let why = match (strict, used) {
         (true, _) => "",
         (false, true) => " (a warning only, because Debug is true)",

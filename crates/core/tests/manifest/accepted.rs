@@ -413,24 +413,6 @@ fn config_is_read() {
 }
 
 #[test]
-fn packages_for_other_tees_need_no_sgx_identity() {
-    let read = accept_silently(&patched(
-        "/Packages/package",
-        json!({"TDX": {"MRTD": "00"}, "SNP": {}}),
-    ));
-    let package = &read.packages["package"];
-    assert_eq!(
-        (&package.sgx, &package.tdx, &package.snp),
-        (&None, &Some(json!({"MRTD": "00"})), &None)
-    );
-    let both =
-        json!({"UniqueID": ID, "SNP": {"Measurement": "00", "List": [1, -1, 0.5, true, null, {"a": "b"}]}});
-    let read = accept_silently(&patched("/Packages/package", both.clone()));
-    assert!(read.packages["package"].sgx.is_some());
-    assert_eq!(read.packages["package"].snp.as_ref(), Some(&both["SNP"]));
-}
-
-#[test]
 fn warnings() {
     let rule = WarningKind::PackageRule;
     for (pointer, value, kind, path, word) in [

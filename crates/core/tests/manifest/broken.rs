@@ -161,7 +161,7 @@ fn packages() {
         ),
         (
             p,
-            json!({"SNP": {"Measurement": "x"}, "SignerID": ID, "ProductID": 1}),
+            json!({"SNP": {"Measurement": "00".repeat(48)}, "SignerID": ID, "ProductID": 1}),
             "Packages.package.SecurityVersion",
             "missing",
         ),

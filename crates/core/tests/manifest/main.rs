@@ -26,3 +26,5 @@ mod schema;
 mod spelling;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tees;

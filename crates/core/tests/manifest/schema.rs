@@ -39,6 +39,7 @@ fn manifests_that_are_accepted_comply() {
         include_str!("../../../../examples/demo/manifest.json"),
         include_str!("../../../../examples/nginx/manifest.json"),
         include_str!("../../../../examples/redis/manifest.json"),
+        include_str!("../../../../examples/attestation/manifest.json"),
     ];
     for example in examples {
         let manifest: Value = serde_json::from_str(example).unwrap();
@@ -53,6 +54,15 @@ fn clear_mistakes_do_not() {
         ("/Packages", json!([])),
         ("/Packages/package/SecurityVersion", json!(-1)),
         ("/Packages/package/AcceptedTCBStatuses", json!(["Uptodate"])),
+        ("/Packages/package/TDX", json!({"MRTD": "00"})),
+        (
+            "/Packages/package/TDX",
+            json!({"AcceptedTCBStatuses": ["upToDate"]}),
+        ),
+        ("/Packages/package/SNP", json!({"HostData": "00".repeat(48)})),
+        ("/Packages/package/SNP", json!({"VMPL": 4})),
+        ("/Packages/package/SNP", json!({"Product": ["Rome"]})),
+        ("/Packages/package/SNP", json!({"MinimumTCB": {"TEE": 256}})),
         ("/Infrastructures/here/QESVN", json!(70_000)),
         ("/Infrastructures/here/RootCA", json!([256])),
         ("/Marbles/marble/Package", json!(1)),
@@ -156,6 +166,36 @@ fn the_check_knows_every_field_of_the_schema() {
     }
 }
 
+/// Objects in which an unknown field is a problem, not a warning.
+#[test]
+fn the_check_knows_every_field_of_claims() {
+    let (digits, schema) = ("00".repeat(48), schema());
+    let claims = json!({
+        "TDX": {"MRTD": digits, "RTMR0": digits, "RTMR1": digits, "RTMR2": digits},
+        "SNP": {"Measurement": digits, "MinimumTCB": {}},
+    });
+    for (place, definition) in [
+        ("/TDX", "/$defs/tdx"),
+        ("/SNP", "/$defs/snp"),
+        ("/SNP/MinimumTCB", "/$defs/snp/properties/MinimumTCB"),
+    ] {
+        let with = |field: &str| {
+            let mut manifest = patched("/Packages/package", claims.clone());
+            let object = &mut manifest.pointer_mut("/Packages/package").unwrap();
+            let object = object.pointer_mut(place).unwrap().as_object_mut().unwrap();
+            object.entry(field).or_insert(Value::Null);
+            manifest
+        };
+        let properties = schema.pointer(&format!("{definition}/properties")).unwrap();
+        for field in properties.as_object().unwrap().keys() {
+            let manifest = with(field);
+            assert_eq!(unknown_fields(&manifest), 0, "{place}/{field}");
+            assert_eq!(problems(&manifest), Vec::<String>::new());
+        }
+        assert!(check_value(&with("Nonsense")).is_err(), "{place}");
+    }
+}
+
 #[test]
 fn the_schema_knows_every_field_of_the_check() {
     let sources = [
@@ -164,6 +204,13 @@ fn the_schema_knows_every_field_of_the_check() {
             include_str!("../../src/manifest/packages.rs"),
             "FIELDS",
             "/$defs/package",
+        ),
+        (include_str!("../../src/manifest/tdx.rs"), "FIELDS", "/$defs/tdx"),
+        (include_str!("../../src/manifest/snp.rs"), "FIELDS", "/$defs/snp"),
+        (
+            include_str!("../../src/manifest/snp.rs"),
+            "MINIMUM_TCB",
+            "/$defs/snp/properties/MinimumTCB",
         ),
         (
             include_str!("../../src/manifest/infrastructures.rs"),
