@@ -99,6 +99,7 @@ fn at_another_time<P>() -> [Condition<P>; 2] {
 
 /// Everything that is wrong with an SGX or TDX platform or with its collateral.
 pub fn intel() -> Vec<Condition<IntelPlatform>> {
+    type Change = fn(&mut IntelPlatform);
     type Certificate = fn(&mut IntelPlatform) -> &mut CertificateFields;
     type List = fn(&mut IntelPlatform) -> &mut ListFields;
     type Document = fn(&mut IntelPlatform) -> &mut Value;
@@ -146,7 +147,7 @@ pub fn intel() -> Vec<Condition<IntelPlatform>> {
             ));
         }
     }
-    let revoked: [(&str, fn(&mut IntelPlatform)); 3] = [
+    let revoked: [(&str, Change); 3] = [
         ("PCK certificate", |platform| {
             platform.pck_list.revoked = vec![platform.pck.serial.clone()];
         }),

@@ -4,6 +4,7 @@ use imbl::OrdMap;
 use marblerun_attestation::claims::{SnpProduct, SnpSigningKey};
 use marblerun_attestation::collateral::DcapTee;
 use marblerun_attestation::fakes::{EnclaveFields, QuoteFields, SnpReportFields, TdFields};
+use marblerun_attestation::policy::RuleOutcome;
 use marblerun_attestation::{
     Admission, Claims, Collateral, Quote, SimulationMode, SimulationRoots, Verified, Verifier,
 };
@@ -13,9 +14,9 @@ use serde_json::json;
 
 use super::{NOW, TEE, binding, manifest};
 
-fn verified(evidence: Vec<u8>, collateral: Collateral) -> Verified<Claims, SimulationRoots> {
+fn verified(evidence: Vec<u8>, collateral: &Collateral) -> Verified<Claims, SimulationRoots> {
     Verifier::new(SimulationRoots::development())
-        .verify(&Quote::new(evidence).unwrap(), &binding(), &collateral, NOW)
+        .verify(&Quote::new(evidence).unwrap(), &binding(), collateral, NOW)
         .unwrap()
 }
 
@@ -24,7 +25,7 @@ fn sgx() -> Verified<Claims, SimulationRoots> {
     let quote = QuoteFields::sgx(EnclaveFields::new(&binding()));
     verified(
         quote.sign(&platform).unwrap(),
-        Collateral::Dcap(platform.collateral().unwrap()),
+        &Collateral::Dcap(platform.collateral().unwrap()),
     )
 }
 
@@ -34,7 +35,7 @@ fn tdx(change: impl FnOnce(&mut TdFields)) -> Verified<Claims, SimulationRoots> 
     change(&mut fields);
     verified(
         QuoteFields::tdx_v4(fields).sign(&platform).unwrap(),
-        Collateral::Dcap(platform.collateral().unwrap()),
+        &Collateral::Dcap(platform.collateral().unwrap()),
     )
 }
 
@@ -44,7 +45,7 @@ fn snp(change: impl FnOnce(&mut SnpReportFields)) -> Verified<Claims, Simulation
     change(&mut report);
     verified(
         report.sign(&platform).unwrap(),
-        Collateral::Snp(platform.collateral().unwrap()),
+        &Collateral::Snp(platform.collateral().unwrap()),
     )
 }
 
@@ -156,7 +157,7 @@ fn every_broken_rule_is_told_and_the_first_decides() {
     let manifest = all_tees();
     let broken = |verified: &Verified<Claims, SimulationRoots>| -> Vec<String> {
         let outcomes = explain(&manifest, "all", &OrdMap::new(), verified.get());
-        let broken = outcomes.into_iter().filter(|outcome| outcome.is_broken());
+        let broken = outcomes.into_iter().filter(RuleOutcome::is_broken);
         let broken: Vec<_> = broken.map(|outcome| outcome.rule).collect();
         let admission = Admission::VerifiedInSimulation(verified.clone());
         let marble = &manifest.marbles["all"];
