@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use marblerun_client::rest::{text, v2};
 use marblerun_client::{
     Address, Attested, CertificateChain, ClientIdentity, ConnectError, Connector, EvidencePolicy,
-    ExpectedEnclave, Pin, RequestError, Trust,
+    ExpectedEnclave, Limits, Pin, RequestError, Trust,
 };
 
 use crate::files;
@@ -34,6 +34,17 @@ impl Session {
     /// As [`Session::pinned`], presenting a user's certificate.
     pub async fn pinned_as(flags: &GlobalFlags, address: &str, user: ClientIdentity) -> Result<Self> {
         Self::known(flags, address, connector(address)?.with_identity(user)).await
+    }
+
+    /// As [`Session::pinned_as`], within limits of the command's own.
+    pub async fn pinned_within(
+        flags: &GlobalFlags,
+        address: &str,
+        user: ClientIdentity,
+        limits: Limits,
+    ) -> Result<Self> {
+        let connector = connector(address)?.with_identity(user).with_limits(limits);
+        Self::known(flags, address, connector).await
     }
 
     async fn known(flags: &GlobalFlags, address: &str, connector: Connector) -> Result<Self> {

@@ -171,6 +171,18 @@ impl Attested {
         self.post(path::V2_SECRETS, secrets).await
     }
 
+    /// The state in the format of the original: a whole file, encrypted with the data key of the state.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; refused without the identity of a user who may update the manifest, and for a state that
+    /// has no recovery keys, a pending update, or what the original cannot represent.
+    pub async fn export_state(&self) -> Result<Vec<u8>, RequestError> {
+        let exported: v2::StateExported = self
+            .request(Method::POST, path::V2_STATE_EXPORT, Bytes::new())
+            .await?;
+        Ok(exported.sealed_data.0)
+    }
+
     /// The key that recovery secrets may be encrypted for while the Coordinator waits for them; it changes with
     /// every start.
     ///

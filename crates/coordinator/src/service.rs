@@ -11,7 +11,9 @@ use marblerun_attestation::Admission;
 use marblerun_core::ambient::{Ambient, Dice, Timestamp};
 use marblerun_core::decision::{Decision, Prepared, Verdict};
 use marblerun_core::flow::sign_quote::{self, SignedQuote};
-use marblerun_core::flow::{activate, counter, read_secrets, set_manifest, update_manifest, write_secrets};
+use marblerun_core::flow::{
+    activate, counter, export_state, read_secrets, set_manifest, update_manifest, write_secrets,
+};
 use marblerun_core::manifest::{HsmEnvironment, Limits, Name};
 use marblerun_core::phase::Phase;
 use marblerun_core::refusal::Refusal;
@@ -224,6 +226,21 @@ impl Service {
         Err(sign_quote::not_verifiable(
             "this Coordinator runs in simulation, where quotes cannot be verified",
         ))
+    }
+
+    /// The published state in the format of the original.
+    ///
+    /// # Errors
+    /// As [`export_state::export`].
+    pub async fn export_state(&self, leaf: Leaf) -> Result<export_state::StateExported, Refusal> {
+        // It may have to make keys, as a manifest has.
+        let turn = take_turn(&self.preparing_manifest).await?;
+        self.prepare(move |state: &State, ambient: &Ambient<'_>| {
+            let exported = export_state::export(state, leaf.as_deref(), ambient);
+            drop(turn);
+            exported
+        })
+        .await
     }
 
     /// Hands a recovery secret in, with its signature. Answers how many are still missing; 0: recovered.

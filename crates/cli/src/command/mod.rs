@@ -35,7 +35,7 @@ pub enum Command {
     /// Hand in a recovery secret that was signed elsewhere, and what is needed for that
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     RecoverWithSignature(recover_with_signature::Arguments),
-    /// Look at sealed states
+    /// Export the state, look at sealed states
     #[command(subcommand, arg_required_else_help = true)]
     State(state::Command),
     /// Print the version of this program and of the Coordinator in the cluster
@@ -53,7 +53,7 @@ pub fn run(command: &Command, flags: &GlobalFlags, output: &Output) -> Result<()
         Command::Secret(command) => secret::run(command, flags, output),
         Command::Recover(arguments) => recover::run(arguments, flags, output),
         Command::RecoverWithSignature(arguments) => recover_with_signature::run(arguments, flags, output),
-        Command::State(command) => state::run(command, output),
+        Command::State(command) => state::run(command, flags, output),
         Command::Version => version::run(output),
         Command::Completion(arguments) => completion::run(arguments, output),
     }

@@ -749,3 +749,52 @@ fn what_users_must_bring_is_asked_for_first() {
         assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn states_are_exported_into_new_files() {
+    let (home, coordinator) = playing(|asked| {
+        (asked == "POST /api/v2/state/export")
+            .then(|| reply(&json!({"status": "success", "data": {"sealedData": "AAEC"}}).to_string()))
+    })
+    .await;
+    home.write("user.crt", golden("alice.crt.pem"));
+    home.write("user.key", golden("alice.key.pem"));
+    let export = words("state export ADDR -o exported");
+    let outcome = coordinator.run(&home, &export).await;
+    succeeded(&outcome);
+    assert_eq!(outcome.stdout, "State exported to: exported\n");
+    assert_eq!(std::fs::read(home.file("exported")).unwrap(), [0, 1, 2]);
+    assert_eq!(mode(&home.file("exported")), 0o600);
+    // What is there may be the only copy of a state.
+    failed(
+        &coordinator.run(&home, &export).await,
+        "exported is there already and is not overwritten",
+    );
+    failed(
+        &coordinator
+            .run(&home, &["state", "export", "ADDR", "-o", "x"])
+            .await,
+        "--cert and --key",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_export_writes_nothing() {
+    let (home, coordinator) = playing(|asked| {
+        (asked == "POST /api/v2/state/export").then(|| {
+            let body =
+                json!({"status": "error", "data": null, "message": "the manifest has no recovery keys"});
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, &body.to_string())
+        })
+    })
+    .await;
+    home.write("user.crt", golden("alice.crt.pem"));
+    home.write("user.key", golden("alice.key.pem"));
+    failed(
+        &coordinator
+            .run(&home, &words("state export ADDR -o exported"))
+            .await,
+        "the manifest has no recovery keys",
+    );
+    assert!(!home.file("exported").exists());
+}

@@ -15,6 +15,7 @@ mod recover;
 pub mod reply;
 mod secrets;
 mod sign_quote;
+mod state;
 mod status;
 mod update;
 mod update_cancel;
@@ -104,6 +105,7 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         .route(path::V2_UPDATE_CANCEL, post(update_cancel::post_v2))
         .route(path::V2_SIGN_QUOTE, post(sign_quote::post_v2))
         .route(path::V2_MONOTONIC_COUNTER, post(counter::post_v2))
+        .route(path::V2_STATE_EXPORT, post(state::export_v2))
         .route(path::V1_RECOVER, post(recover::post_v1))
         .route(path::V2_RECOVER, post(recover::post_v2))
         .route(path::V2_RECOVER_PUBLIC_KEY, get(recover::public_key))

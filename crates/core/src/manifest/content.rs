@@ -13,7 +13,7 @@ use super::report::{Limit, ManifestError, Reported, WarningKind};
 use crate::secret::spec::SecretSpec;
 use crate::template::{self, Place, Template, TemplateError};
 
-const FIELDS: &[&str] = &["Data", "Encoding", "NoTemplates"];
+pub(super) const FIELDS: &[&str] = &["Data", "Encoding", "NoTemplates"];
 
 /// References of all different templates together. A template that walks over all secrets refers to each of
 /// them, so that without a bound a small document could ask for more memory than there is.

@@ -10,7 +10,7 @@ use super::report::{ManifestError, Reported, WarningKind};
 use super::section::Section;
 use crate::template::{Place, References};
 
-const FIELDS: &[&str] = &[
+pub(super) const FIELDS: &[&str] = &[
     "Package",
     "MaxActivations",
     "Parameters",
@@ -18,7 +18,7 @@ const FIELDS: &[&str] = &[
     "TLS",
     "DisableSecretBinding",
 ];
-const PARAMETERS: &[&str] = &["Files", "Env", "Argv"];
+pub(super) const PARAMETERS: &[&str] = &["Files", "Env", "Argv"];
 
 /// What marbles refer to.
 pub(super) struct Others<'a> {

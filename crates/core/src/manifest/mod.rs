@@ -11,6 +11,7 @@ mod certificate_template;
 mod compile;
 mod config;
 mod content;
+mod contents_as_written;
 mod document;
 mod field;
 mod hsm;
@@ -37,6 +38,7 @@ mod uri;
 mod users;
 
 pub use compile::{check, reopen};
+pub(crate) use contents_as_written::{ContentAsWritten, ParametersAsWritten, parameters_as_written};
 pub use hsm::HsmEnvironment;
 pub use model::*;
 pub use package_update::package_update;

@@ -26,7 +26,7 @@ use crate::state::{Deployment, PreviousSecret, Sealing, State, StoredSecret};
 /// Bytes of a root secret.
 const ROOT_SECRET: usize = 32;
 /// The phase of a Coordinator that has a manifest.
-const ACCEPTING_MARBLES: &[u8] = b"3";
+pub(super) const ACCEPTING_MARBLES: &[u8] = b"3";
 /// Entries that follow from the manifest, by the beginning of their names.
 const DERIVED: [&str; 3] = ["TLS:", "marble:", "user:"];
 

@@ -1,5 +1,5 @@
-//! The sealed state of the system this one replaces: read so that a deployment can move over
-//! (`docs/migration.md`).
+//! The sealed state of the system this one replaces: read so that a deployment can move over, and written so that it
+//! can move back (`docs/migration.md`).
 //!
 //! The file is `u32 LE length ‖ header ‖ nonce (12) ‖ AES-GCM`. The header is JSON in clear: `null`, or an object
 //! whose names are the SHA-256 of the recovery shares. What is encrypted is a JSON object of base64 values.
@@ -7,13 +7,18 @@
 //! Nothing here says that somebody may open a state: that is for [`crate::flow::recover::check`].
 
 mod content;
+mod entries;
+mod export;
 mod header;
+#[cfg(test)]
+mod round_trip;
 #[cfg(test)]
 mod tests;
 
-use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
+pub use export::{ExportError, export};
 pub use header::{MAX_ORIGINAL_HEADER_BYTES, OriginalHeader};
 
 use crate::ambient::CryptoFault;
@@ -37,11 +42,7 @@ pub fn open(file: &[u8], key: &DataKey, plan: RecoveryPlan) -> Result<State, Sea
         .get(header.length()..)
         .and_then(|rest| rest.split_first_chunk::<NONCE>())
         .ok_or(SealedError::WrongKey)?;
-    let algorithm = match key.cipher() {
-        StateCipher::Aes128Gcm => &AES_128_GCM,
-        StateCipher::Aes256Gcm => &AES_256_GCM,
-    };
-    let opener = UnboundKey::new(algorithm, key.bytes().expose())
+    let opener = UnboundKey::new(algorithm(key.cipher()), key.bytes().expose())
         .map(LessSafeKey::new)
         .map_err(|_| CryptoFault::in_operation("make an AES-GCM key"))?;
     let mut plain = Zeroizing::new(sealed.to_vec());
@@ -50,4 +51,11 @@ pub fn open(file: &[u8], key: &DataKey, plan: RecoveryPlan) -> Result<State, Sea
         .open_in_place(nonce, Aad::empty(), &mut plain)
         .map_err(|_| SealedError::WrongKey)?;
     content::read(plain, key, plan)
+}
+
+fn algorithm(cipher: StateCipher) -> &'static Algorithm {
+    match cipher {
+        StateCipher::Aes128Gcm => &AES_128_GCM,
+        StateCipher::Aes256Gcm => &AES_256_GCM,
+    }
 }

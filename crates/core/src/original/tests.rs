@@ -25,20 +25,20 @@ use crate::state::PreviousSecret;
 use crate::testing::TestDice;
 
 /// The entries of a state, values in base64.
-type Entries = BTreeMap<String, String>;
+pub(super) type Entries = BTreeMap<String, String>;
 
-fn golden(name: &str) -> Vec<u8> {
+pub(super) fn golden(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn sealed(name: &str) -> Vec<u8> {
+pub(super) fn sealed(name: &str) -> Vec<u8> {
     golden(&format!("original/{name}-sealed_data.bin"))
 }
 
-fn secrets(name: &str) -> (DataKey, BTreeMap<String, SecretBytes>) {
+pub(super) fn secrets(name: &str) -> (DataKey, BTreeMap<String, SecretBytes>) {
     let document: Value = serde_json::from_slice(&golden(&format!("recovery/{name}-recovery.json"))).unwrap();
     let secret = |value: &Value| SecretBytes::copy_from(&hex::decode(value.as_str().unwrap()).unwrap());
     let key = secret(&document["dek_hex"]);
@@ -68,7 +68,7 @@ fn sign(holder: &str, secret: &SecretBytes) -> Vec<u8> {
 }
 
 /// Hands secrets in as a Coordinator does: `Ok(None)` while more are wanted.
-fn hand_in(file: &[u8], given: &[(&str, &SecretBytes)]) -> Result<Option<State>, Refusal> {
+pub(super) fn hand_in(file: &[u8], given: &[(&str, &SecretBytes)]) -> Result<Option<State>, Refusal> {
     let mut recovery = Recovery::new(Lock::Original(OriginalHeader::parse(file).unwrap()));
     for (holder, secret) in given {
         let Progress::Complete(recovered) =
@@ -88,7 +88,7 @@ fn hand_in(file: &[u8], given: &[(&str, &SecretBytes)]) -> Result<Option<State>,
     Ok(None)
 }
 
-fn entries(name: &str) -> Entries {
+pub(super) fn entries(name: &str) -> Entries {
     let file = sealed(name);
     let (key, _) = secrets(name);
     let header = OriginalHeader::parse(&file).unwrap();
@@ -102,7 +102,7 @@ fn entries(name: &str) -> Entries {
 }
 
 /// A file of the original with these entries, under a key and around shares of whoever makes it.
-fn forge(entries: &Entries, key: &[u8], shares: &[SecretBytes]) -> Vec<u8> {
+pub(super) fn forge(entries: &Entries, key: &[u8], shares: &[SecretBytes]) -> Vec<u8> {
     let hashes: BTreeMap<String, bool> = shares
         .iter()
         .map(|share| (hex::encode(sha256(&[share.expose()])), true))

@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{
 
 use der::Decode as _;
 
-use super::key_parser;
+use super::{key_parser, sec1};
 use crate::ambient::CryptoFault;
 use crate::secret::value::SecretBytes;
 
@@ -132,6 +132,11 @@ impl PrivateKey {
     /// PKCS#8 version 1 DER.
     pub fn pkcs8(&self) -> &SecretBytes {
         &self.0.pkcs8
+    }
+
+    /// `ECPrivateKey` (RFC 5915, SEC 1) DER with curve and public point; `None` unless it is a key of a NIST curve.
+    pub fn sec1(&self) -> Option<SecretBytes> {
+        sec1::write(self)
     }
 
     /// PKIX `SubjectPublicKeyInfo` DER of the public half.

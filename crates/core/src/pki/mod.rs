@@ -15,6 +15,7 @@ pub mod marble;
 mod name;
 pub mod pem;
 pub mod request;
+mod sec1;
 pub mod secret_certificate;
 mod suite;
 

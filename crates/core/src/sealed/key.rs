@@ -43,8 +43,8 @@ impl StateCipher {
     }
 }
 
-/// The data encryption key (DEK): 16 or 32 bytes. Never encrypts anything itself: each frame has a key of its
-/// own derived from it.
+/// The data encryption key (DEK): 16 or 32 bytes. It encrypts nothing here itself, as each frame has a key of its own
+/// derived from it; only in the format of the original ([`crate::original`]) it does.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DataKey(SecretBytes);
 
@@ -70,7 +70,7 @@ impl DataKey {
         }
     }
 
-    /// The key itself; only recovery and key wrapping have a use for it.
+    /// The key itself; only recovery, key wrapping and the format of the original have a use for it.
     pub fn bytes(&self) -> &SecretBytes {
         &self.0
     }

@@ -42,6 +42,8 @@ pub const V2_RECOVER_PUBLIC_KEY: &str = "/api/v2/recover/public-key";
 pub const V2_SIGN_QUOTE: &str = "/api/v2/sign-quote";
 /// `POST` a new value for a counter.
 pub const V2_MONOTONIC_COUNTER: &str = "/api/v2/monotonic-counter";
+/// `POST`: the state in the format of the original.
+pub const V2_STATE_EXPORT: &str = "/api/v2/state/export";
 /// `GET` the OpenAPI document of this API.
 pub const V2_OPENAPI: &str = "/api/v2/openapi.json";
 
@@ -66,5 +68,6 @@ pub const ALL: &[&str] = &[
     V2_RECOVER_PUBLIC_KEY,
     V2_SIGN_QUOTE,
     V2_MONOTONIC_COUNTER,
+    V2_STATE_EXPORT,
     V2_OPENAPI,
 ];

@@ -269,3 +269,12 @@ pub struct CounterSet {
     /// The value before.
     pub value: u64,
 }
+
+/// Reply to `POST state/export`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, rename_all = "camelCase")]
+pub struct StateExported {
+    /// A whole file `sealed_data` of the original, encrypted with the data key of the state.
+    pub sealed_data: Base64Bytes,
+}

@@ -250,6 +250,15 @@ pub const OPERATIONS: &[Operation] = &[
         denied_in_v1: 500,
     },
     Operation {
+        name: "export the state",
+        method: "POST",
+        v1: None,
+        v2: Some(path::V2_STATE_EXPORT),
+        who: Who::Users(&[Manager]),
+        phases: [Unauthenticated, Unauthenticated, Allowed, UpdateInProgress],
+        denied_in_v1: 500,
+    },
+    Operation {
         name: "hand in a recovery secret",
         method: "POST",
         v1: None,

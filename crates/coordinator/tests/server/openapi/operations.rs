@@ -231,6 +231,17 @@ fn version_2() -> Vec<Operation> {
         .or(503, "the change could not be made durable"),
         ask(
             "post",
+            path::V2_STATE_EXPORT,
+            Who::User,
+            "Export the state in the format of the original",
+            of::<v2::StateExported>,
+        )
+        .describe(
+            "Needs `UpdateManifest`. The file is encrypted with the data key of the state: the recovery secrets open it. \
+             Refused without recovery keys, while an update is pending, and for what the original cannot represent.",
+        ),
+        ask(
+            "post",
             path::V2_RECOVER,
             Who::Anybody,
             "Hand in a recovery secret",
