@@ -83,9 +83,8 @@ fn check(deployment: &Deployment) -> Result<(), ExportError> {
         return refused(format!("Infrastructures.{name}"));
     }
     // To the original these would be packages that any enclave complies with.
-    let other_tee = |field: &Option<serde_json::Value>| field.is_some();
     for (name, package) in &manifest.packages {
-        if other_tee(&package.tdx) || other_tee(&package.snp) || package.sgx.is_none() {
+        if package.tdx.is_some() || package.snp.is_some() || package.sgx.is_none() {
             return refused(format!("the TDX or SNP rules of Packages.{name}"));
         }
     }
