@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::binding::REPORT_DATA_SIZE;
+use crate::reason::Reason;
 use crate::tcb::TcbStatus;
 
 /// A product line of AMD that has SEV-SNP.
@@ -58,6 +59,40 @@ pub struct SnpTcb {
     pub snp: u8,
     /// Microcode.
     pub microcode: u8,
+}
+
+impl SnpTcb {
+    /// Takes the 8 bytes of a TCB_VERSION apart; where components lie depends on the product line.
+    ///
+    /// # Errors
+    /// Bytes that the product line reserves are not zero.
+    pub fn read(product: SnpProduct, bytes: &[u8; 8]) -> Result<Self, Reason> {
+        let [first, second, third, fourth, fifth, sixth, seventh, microcode] = *bytes;
+        let (tcb, reserved) = match product {
+            SnpProduct::Milan | SnpProduct::Genoa => (
+                Self {
+                    fmc: None,
+                    boot_loader: first,
+                    tee: second,
+                    snp: seventh,
+                    microcode,
+                },
+                [third, fourth, fifth, sixth],
+            ),
+            SnpProduct::Turin => (
+                Self {
+                    fmc: Some(first),
+                    boot_loader: second,
+                    tee: third,
+                    snp: fourth,
+                    microcode,
+                },
+                [fifth, sixth, seventh, 0],
+            ),
+        };
+        crate::layout::zero("reserved bytes of the reported TCB", &reserved)?;
+        Ok(tcb)
+    }
 }
 
 /// The claims of one piece of evidence, by TEE.

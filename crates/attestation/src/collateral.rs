@@ -1,16 +1,19 @@
 //! What verification needs beside the evidence: fetched by the caller, who is told here what to fetch.
 
+mod snp;
+
 use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Deserialize;
 
-use crate::chain::pem;
+pub use self::snp::{SnpCollateral, SnpRevocation};
 use crate::claims::{SnpProduct, SnpSigningKey};
 use crate::dcap::collateral::Signed;
 use crate::moment::UnixSeconds;
-use crate::reason::Reason;
+use crate::reason::{Dated, Reason};
+pub use crate::snp::published::{SnpCertificate, SnpCertificateInfo, SnpEndorsement, SnpListInfo};
 
 /// Collateral of one platform.
 #[derive(Debug, Clone)]
@@ -94,6 +97,16 @@ pub struct SnpNeeded {
     pub endorsement_key_present: bool,
     /// Whether the certificate of its issuer stands behind the report.
     pub intermediate_present: bool,
+}
+
+impl Collateral {
+    /// When the first part of it is out of date, certificates left out; `None` when nothing in it has such a date.
+    pub fn next_update(&self) -> Option<UnixSeconds> {
+        match self {
+            Self::Dcap(collateral) => Some(collateral.next_update()),
+            Self::Snp(collateral) => collateral.next_update(),
+        }
+    }
 }
 
 /// Collateral that cannot be used at all.
@@ -220,6 +233,23 @@ impl DcapCollateral {
         })
     }
 
+    /// The JSON object [`DcapCollateral::from_json`] reads.
+    pub fn to_json(&self) -> String {
+        let parts = self.parts();
+        serde_json::json!({
+            "pck_crl_issuer_chain": parts.pck_crl_issuer_chain,
+            "root_ca_crl": hex::encode(&parts.root_ca_crl),
+            "pck_crl": hex::encode(&parts.pck_crl),
+            "tcb_info_issuer_chain": parts.tcb_info_issuer_chain,
+            "tcb_info": parts.tcb_info,
+            "tcb_info_signature": hex::encode(&parts.tcb_info_signature),
+            "qe_identity_issuer_chain": parts.qe_identity_issuer_chain,
+            "qe_identity": parts.qe_identity,
+            "qe_identity_signature": hex::encode(&parts.qe_identity_signature),
+        })
+        .to_string()
+    }
+
     /// The parts it was read from.
     pub fn parts(&self) -> &DcapCollateralParts {
         &self.inner.parts
@@ -228,6 +258,19 @@ impl DcapCollateral {
     /// The end of the first part to expire, certificates left out: fetch new collateral before.
     pub fn next_update(&self) -> UnixSeconds {
         self.inner.signed.next_update()
+    }
+
+    /// What it says it is for; nothing of it is verified. `None` when it says no such thing.
+    pub fn is_for(&self) -> Option<DcapNeeded> {
+        self.inner.signed.is_for()
+    }
+
+    /// Everything in it that has a period of validity.
+    pub fn dated(&self) -> Vec<(Dated, UnixSeconds, UnixSeconds)> {
+        let dated = self.inner.signed.dated().into_iter();
+        dated
+            .map(|(dated, period)| (dated, period.from, period.until))
+            .collect()
     }
 
     pub(crate) fn signed(&self) -> &Signed {
@@ -298,68 +341,4 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
         *target = *byte;
     }
     output
-}
-
-/// Whether a SEV-SNP chain is checked for revocation: every caller says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SnpRevocation {
-    /// Against this list of the ARK, DER.
-    Checked(Vec<u8>),
-    /// Not at all. The claims say so.
-    NotChecked,
-}
-
-/// Certificates for a SEV-SNP report, DER, unverified. What is not given here may stand behind the report.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnpCollateral {
-    endorsement_key: Option<Vec<u8>>,
-    authorities: Vec<Vec<u8>>,
-    revocation: SnpRevocation,
-}
-
-impl SnpCollateral {
-    /// Without certificates.
-    pub fn new(revocation: SnpRevocation) -> Self {
-        Self {
-            endorsement_key: None,
-            authorities: Vec::new(),
-            revocation,
-        }
-    }
-
-    /// With the certificate of the VCEK or VLEK, DER.
-    #[must_use]
-    pub fn with_endorsement_key(mut self, der: Vec<u8>) -> Self {
-        self.endorsement_key = Some(der);
-        self
-    }
-
-    /// With the chain above it as AMD's key distribution service gives it, PEM: ASK or ASVK, then ARK, which may be
-    /// absent.
-    ///
-    /// # Errors
-    /// Not one or two PEM certificates.
-    pub fn with_authorities(mut self, chain: &[u8]) -> Result<Self, CollateralError> {
-        let list = pem::certificates(chain, 2).map_err(|why| CollateralError::field("cert_chain", why))?;
-        if list.is_empty() {
-            return Err(CollateralError::field(
-                "cert_chain",
-                "expected 1 or 2 certificates, found none",
-            ));
-        }
-        self.authorities = list;
-        Ok(self)
-    }
-
-    pub(crate) fn endorsement_key(&self) -> Option<&[u8]> {
-        self.endorsement_key.as_deref()
-    }
-
-    pub(crate) fn authorities(&self) -> &[Vec<u8>] {
-        &self.authorities
-    }
-
-    pub(crate) fn revocation(&self) -> &SnpRevocation {
-        &self.revocation
-    }
 }

@@ -20,6 +20,7 @@ pub mod collateral;
 mod dcap;
 #[cfg(feature = "fakes")]
 pub mod fakes;
+pub mod freshness;
 pub mod header;
 pub mod issue;
 mod layout;
@@ -36,6 +37,7 @@ pub use admission::{Admission, SimulationMode, StrictSimulationMode, Verified};
 pub use binding::ReportBinding;
 pub use claims::{Claims, SgxClaims, SnpClaims, TdxClaims};
 pub use collateral::{Collateral, CollateralNeeded, DcapCollateral, SnpCollateral};
+pub use freshness::FreshnessPolicy;
 pub use moment::UnixSeconds;
 pub use quote::{EvidenceKind, Quote};
 pub use reason::{Reason, Refused, Step};

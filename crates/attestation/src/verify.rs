@@ -28,6 +28,7 @@ use crate::binding::ReportBinding;
 use crate::claims::Claims;
 use crate::collateral::{Collateral, CollateralNeeded};
 use crate::dcap::{self, Seen};
+use crate::freshness::{AsOf, FreshnessPolicy};
 use crate::moment::UnixSeconds;
 use crate::quote::{EvidenceKind, Quote};
 use crate::reason::{Reason, Refused, Step};
@@ -98,6 +99,23 @@ impl<R: TrustRoots> Verifier<R> {
         collateral: &Collateral,
         now: UnixSeconds,
     ) -> Result<Verified<Claims, R>, Refused> {
+        self.verify_by_policy(quote, binding, collateral, now, FreshnessPolicy::default())
+    }
+
+    /// As [`Verifier::verify`], with collateral that may be out of date by what the policy grants. Whoever grants it
+    /// says so where the outcome is told.
+    ///
+    /// # Errors
+    /// The step that failed, and why.
+    pub fn verify_by_policy(
+        &self,
+        quote: &Quote,
+        binding: &ReportBinding,
+        collateral: &Collateral,
+        now: UnixSeconds,
+        policy: FreshnessPolicy,
+    ) -> Result<Verified<Claims, R>, Refused> {
+        let as_of = AsOf { now, policy };
         // 1. Format.
         let (kind, evidence) = recognise(quote)?;
         let roots = self.roots.certificates();
@@ -105,18 +123,49 @@ impl<R: TrustRoots> Verifier<R> {
             |found, expected| Err(Step::Collateral.refuse(Reason::AnotherCollateral { found, expected }));
         let claims = match (kind, collateral) {
             (EvidenceKind::Empty, _) => return Err(Step::Format.refuse(Reason::NoEvidence)),
-            (EvidenceKind::Snp, Collateral::Snp(collateral)) => {
-                Claims::Snp(Box::new(snp::verify(roots, evidence, binding, collateral, now)?))
-            }
+            (EvidenceKind::Snp, Collateral::Snp(collateral)) => Claims::Snp(Box::new(snp::verify(
+                roots, evidence, binding, collateral, as_of,
+            )?)),
             (EvidenceKind::Snp, Collateral::Dcap(_)) => {
                 return other_collateral("SGX or TDX", "that of SEV-SNP");
             }
             (_, Collateral::Dcap(collateral)) => {
-                dcap::verify(roots, &self.seen, kind, evidence, binding, collateral, now)?
+                dcap::verify(roots, &self.seen, kind, evidence, binding, collateral, as_of)?
             }
             (_, Collateral::Snp(_)) => return other_collateral("SEV-SNP", "that of SGX or TDX"),
         };
         Ok(Verified::after_every_step(claims))
+    }
+}
+
+/// Checks collateral by itself, before there is evidence: signed below `roots` by whom it should be, in force at `now`
+/// or within the policy, and for what `needed` names. Whether it fits evidence is known only with the evidence; but
+/// what does not pass here never will.
+///
+/// Certificates of a SEV-SNP platform that stand behind the report are not asked for, and without its product line
+/// nothing about such collateral can be checked: then it is refused.
+///
+/// # Errors
+/// As those of steps 3, 6 and 7 of verification.
+pub fn check_collateral<R: TrustRoots>(
+    roots: &R,
+    collateral: &Collateral,
+    needed: &CollateralNeeded,
+    now: UnixSeconds,
+    policy: FreshnessPolicy,
+) -> Result<(), Refused> {
+    let roots = roots.certificates();
+    let as_of = AsOf { now, policy };
+    let other = |found, expected| Err(Step::Collateral.refuse(Reason::AnotherCollateral { found, expected }));
+    match (collateral, needed) {
+        (Collateral::Dcap(collateral), CollateralNeeded::Dcap(needed)) => {
+            dcap::check_collateral(roots, collateral, needed, as_of)
+        }
+        (Collateral::Snp(collateral), CollateralNeeded::Snp(needed)) => {
+            snp::check_collateral(roots, collateral, needed, as_of)
+        }
+        (Collateral::Dcap(_), CollateralNeeded::Snp(_)) => other("SGX or TDX", "that of SEV-SNP"),
+        (Collateral::Snp(_), CollateralNeeded::Dcap(_)) => other("SEV-SNP", "that of SGX or TDX"),
     }
 }
 

@@ -220,14 +220,7 @@ impl Certificate {
 
     /// The only common name of the subject.
     pub(crate) fn common_name(&self) -> Option<String> {
-        let mut names = self
-            .subject
-            .iter()
-            .filter(|attribute| attribute.oid == COMMON_NAME);
-        let (name, None) = (names.next()?, names.next()) else {
-            return None;
-        };
-        String::from_utf8(name.value.value().to_vec()).ok()
+        common_name(&self.subject)
     }
 
     /// Whether it may issue certificates.
@@ -257,6 +250,15 @@ impl Certificate {
     fn key_digest(&self) -> String {
         hex::encode(digest(&SHA256, &self.public_key_info))
     }
+}
+
+/// The only common name in a name.
+pub(super) fn common_name(name: &Name) -> Option<String> {
+    let mut names = name.iter().filter(|attribute| attribute.oid == COMMON_NAME);
+    let (name, None) = (names.next()?, names.next()) else {
+        return None;
+    };
+    String::from_utf8(name.value.value().to_vec()).ok()
 }
 
 /// Checks a period against the time.

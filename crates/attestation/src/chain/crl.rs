@@ -4,7 +4,7 @@ use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode;
 use x509_cert::name::Name;
 
-use super::certificate::{Certificate, NotSigned, Signed};
+use super::certificate::{Certificate, NotSigned, Signed, common_name};
 use crate::moment::{Period, UnixSeconds};
 use crate::reason::{Dated, ListName, Reason};
 
@@ -89,6 +89,11 @@ impl RevocationList {
                 issuer: issuer.role,
             },
         })
+    }
+
+    /// The common name of the issuer; the whole name where there is none.
+    pub(crate) fn issuer_name(&self) -> String {
+        common_name(&self.issuer).unwrap_or_else(|| self.issuer.to_string())
     }
 
     /// Period of validity, with a name for messages.

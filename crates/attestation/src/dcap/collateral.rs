@@ -7,7 +7,7 @@ use super::qe_identity::QeIdentity;
 use super::tcb_info::TcbInfo;
 use crate::chain::certificate::KeyKind;
 use crate::chain::{Certificate, RevocationList, pem};
-use crate::collateral::{CollateralError, DcapCollateralParts};
+use crate::collateral::{CollateralError, DcapCollateralParts, DcapNeeded, DcapTee};
 use crate::moment::{Period, UnixSeconds};
 use crate::reason::{CertificateRole, Dated, ListName, Reason};
 
@@ -77,18 +77,37 @@ impl Signed {
         pinned: &Certificate,
         chain: &PckChain,
     ) -> Result<(), Reason> {
+        self.verify_below(parts, pinned, &chain.ca)?;
+        self.pck_list.does_not_name(&chain.pck)
+    }
+
+    /// The same before there is a platform: then its CA is the one whose list this is.
+    pub(super) fn verify_alone(
+        &self,
+        parts: &DcapCollateralParts,
+        pinned: &Certificate,
+    ) -> Result<(), Reason> {
+        self.verify_below(parts, pinned, &self.pck_list_issuer)
+    }
+
+    fn verify_below(
+        &self,
+        parts: &DcapCollateralParts,
+        pinned: &Certificate,
+        ca: &Certificate,
+    ) -> Result<(), Reason> {
         for root in [&self.pck_list_root, &self.tcb_info_root, &self.qe_identity_root] {
             root.is_root(pinned)?;
         }
         self.root_list.is_issued_by(pinned)?;
         self.pck_list_issuer.is_issued_by(pinned)?;
         // The list has to be the one of the CA that issued this platform's certificate.
-        self.pck_list.is_issued_by(&chain.ca)?;
-        if !self.pck_list_issuer.is_same_entity(&chain.ca) {
+        self.pck_list.is_issued_by(ca)?;
+        if !self.pck_list_issuer.is_same_entity(ca) {
             return Err(Reason::AnotherIssuer {
                 certificate: CertificateRole::PckListIssuer,
                 found: self.pck_list_issuer.subject.to_string(),
-                expected: chain.ca.subject.to_string(),
+                expected: ca.subject.to_string(),
             });
         }
         for signer in [&self.tcb_info_signer, &self.qe_identity_signer] {
@@ -96,14 +115,13 @@ impl Signed {
             is_signer(signer)?;
         }
         for issued_by_root in [
-            &chain.ca,
+            ca,
             &self.pck_list_issuer,
             &self.tcb_info_signer,
             &self.qe_identity_signer,
         ] {
             self.root_list.does_not_name(issued_by_root)?;
         }
-        self.pck_list.does_not_name(&chain.pck)?;
         signed(
             Dated::TcbInfo,
             &parts.tcb_info,
@@ -118,7 +136,25 @@ impl Signed {
         )
     }
 
-    pub(super) fn dated(&self) -> [(Dated, Period); 10] {
+    /// The CA whose list this is, as it names itself.
+    pub(super) fn pck_list_issuer_name(&self) -> String {
+        self.pck_list_issuer.subject.to_string()
+    }
+
+    /// What the parts say they are for; `None` when they say no such thing.
+    pub(crate) fn is_for(&self) -> Option<DcapNeeded> {
+        Some(DcapNeeded {
+            tee: match self.tcb_info.id.as_str() {
+                "SGX" => DcapTee::Sgx,
+                "TDX" => DcapTee::Tdx,
+                _ => return None,
+            },
+            fmspc: self.tcb_info.fmspc,
+            authority: super::pck::authority(&self.pck_list_issuer)?,
+        })
+    }
+
+    pub(crate) fn dated(&self) -> [(Dated, Period); 10] {
         [
             self.root_list.dated(),
             self.pck_list.dated(),

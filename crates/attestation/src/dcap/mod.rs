@@ -19,6 +19,7 @@ use crate::binding::ReportBinding;
 use crate::chain::certificate::valid_at;
 use crate::claims::{Claims, SgxClaims, TdxClaims};
 use crate::collateral::{DcapCollateral, DcapNeeded, DcapTee, sha256};
+use crate::freshness::AsOf;
 use crate::moment::UnixSeconds;
 use crate::quote::EvidenceKind;
 use crate::reason::{Dated, Reason, Refused, Step};
@@ -63,8 +64,10 @@ pub(crate) fn verify(
     evidence: &[u8],
     binding: &ReportBinding,
     collateral: &DcapCollateral,
-    now: UnixSeconds,
+    as_of: AsOf,
 ) -> Result<Claims, Refused> {
+    let now = as_of.now;
+
     // 2. Fields.
     let quote = Quote::read(kind, evidence).map_err(|reason| Step::Fields.refuse(reason))?;
 
@@ -104,7 +107,7 @@ pub(crate) fn verify(
     signed
         .dated()
         .into_iter()
-        .try_for_each(|dated| valid_at(now, dated))
+        .try_for_each(|dated| as_of.in_force(dated))
         .map_err(|reason| Step::Collateral.refuse(reason))?;
 
     // 7. Platform.
@@ -127,10 +130,18 @@ pub(crate) fn verify(
     let rating =
         rate(&quote.body, chain, signed, &qe_rating).map_err(|reason| Step::Rating.refuse(reason))?;
 
-    // 11. Second opinion, at first sight.
+    // 11. Second opinion, at first sight. It knows no grace, and a revocation list ends a second earlier for it: from
+    // `nextUpdate` on, it is asked as of the last second before.
     if known.is_none() {
-        second_opinion::agrees(&roots.intel_sgx, evidence, collateral.parts(), now, &rating)
-            .map_err(|reason| Step::SecondOpinion.refuse(reason))?;
+        let last = UnixSeconds(signed.next_update().0.saturating_sub(1));
+        second_opinion::agrees(
+            &roots.intel_sgx,
+            evidence,
+            collateral.parts(),
+            now.min(last),
+            &rating,
+        )
+        .map_err(|reason| Step::SecondOpinion.refuse(reason))?;
         seen.put(key, chain.clone());
     }
 
@@ -140,6 +151,39 @@ pub(crate) fn verify(
         quoting_enclave.security_version,
         rating,
     ))
+}
+
+/// See [`crate::verify::check_collateral`].
+pub(crate) fn check_collateral(
+    roots: &Roots,
+    collateral: &DcapCollateral,
+    needed: &DcapNeeded,
+    as_of: AsOf,
+) -> Result<(), Refused> {
+    let signed = collateral.signed();
+    signed
+        .verify_alone(collateral.parts(), &roots.intel_sgx)
+        .and_then(|()| {
+            signed
+                .dated()
+                .into_iter()
+                .try_for_each(|dated| as_of.in_force(dated))
+        })
+        .map_err(|reason| Step::Collateral.refuse(reason))?;
+    is_of_this_tee(needed.tee, signed).map_err(|reason| Step::Platform.refuse(reason))?;
+    if signed.tcb_info.fmspc != needed.fmspc {
+        return Err(Step::Platform.refuse(Reason::Fmspc {
+            found: hex::encode(signed.tcb_info.fmspc),
+            expected: hex::encode(needed.fmspc),
+        }));
+    }
+    if collateral.is_for().map(|is_for| is_for.authority) != Some(needed.authority) {
+        return Err(Step::Platform.refuse(Reason::AnotherAuthority {
+            found: signed.pck_list_issuer_name(),
+            expected: needed.authority.as_str(),
+        }));
+    }
+    Ok(())
 }
 
 fn chain(quote: &Quote<'_>, roots: &Roots, now: UnixSeconds) -> Result<PckChain, Reason> {
@@ -192,7 +236,8 @@ fn is_bound(quote: &Quote<'_>, binding: &ReportBinding) -> Result<(), Reason> {
     })
 }
 
-fn is_of_this_platform(tee: DcapTee, chain: &PckChain, signed: &collateral::Signed) -> Result<(), Reason> {
+/// TCB information and QE identity are for this kind of TEE, in a version that is known.
+fn is_of_this_tee(tee: DcapTee, signed: &collateral::Signed) -> Result<(), Reason> {
     let (info, identity) = (&signed.tcb_info, &signed.qe_identity);
     let (tcb_info_ok, expected_info, identity_ok, expected_identity) = match tee {
         DcapTee::Sgx => (
@@ -224,6 +269,12 @@ fn is_of_this_platform(tee: DcapTee, chain: &PckChain, signed: &collateral::Sign
             expected_identity,
         ));
     }
+    Ok(())
+}
+
+fn is_of_this_platform(tee: DcapTee, chain: &PckChain, signed: &collateral::Signed) -> Result<(), Reason> {
+    is_of_this_tee(tee, signed)?;
+    let info = &signed.tcb_info;
     if info.fmspc != chain.platform.fmspc {
         return Err(Reason::Fmspc {
             found: hex::encode(info.fmspc),

@@ -82,17 +82,11 @@ impl PckChain {
         root.is_root(pinned)?;
         ca.is_issued_by(&root)?;
         pck.is_issued_by(&ca)?;
-        let authority = match ca.common_name().as_deref() {
-            Some(PROCESSOR_CA) => PckAuthority::Processor,
-            Some(PLATFORM_CA) => PckAuthority::Platform,
-            other => {
-                return Err(Reason::AnotherSubject {
-                    certificate: CertificateRole::PckCa,
-                    found: other.unwrap_or("none").to_owned(),
-                    expected: "Intel SGX PCK Processor CA or Intel SGX PCK Platform CA",
-                });
-            }
-        };
+        let authority = authority(&ca).ok_or_else(|| Reason::AnotherSubject {
+            certificate: CertificateRole::PckCa,
+            found: ca.common_name().unwrap_or_else(|| "none".to_owned()),
+            expected: "Intel SGX PCK Processor CA or Intel SGX PCK Platform CA",
+        })?;
         if pck.is_authority() {
             return Err(Reason::UnexpectedAuthority {
                 certificate: CertificateRole::Pck,
@@ -118,6 +112,15 @@ impl PckChain {
 
     pub(super) fn dated(&self) -> [(Dated, Period); 3] {
         [self.root.dated(), self.ca.dated(), self.pck.dated()]
+    }
+}
+
+/// Which of the two CAs this is, by its name.
+pub(super) fn authority(ca: &Certificate) -> Option<PckAuthority> {
+    match ca.common_name()?.as_str() {
+        PROCESSOR_CA => Some(PckAuthority::Processor),
+        PLATFORM_CA => Some(PckAuthority::Platform),
+        _ => None,
     }
 }
 

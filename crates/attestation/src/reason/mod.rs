@@ -242,6 +242,9 @@ pub enum Reason {
     /// Collateral of another provisioning enclave.
     #[error("PCE-ID: expected {expected} of the PCK certificate, found {found} in the TCB information")]
     PceId { found: String, expected: String },
+    /// A revocation list of the other CA of PCK certificates.
+    #[error("PCK CRL: expected that of the {expected} CA, found that of {found}")]
+    AnotherAuthority { found: String, expected: &'static str },
     /// A quoting enclave that is not the one of the QE identity.
     #[error("quoting enclave, {field}: expected {expected}, found {found}")]
     QuotingEnclave {

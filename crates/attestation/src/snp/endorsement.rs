@@ -98,19 +98,7 @@ fn is_of_this_chip(certificate: &Certificate, chip_id: &[u8; 64]) -> Result<(), 
     if *chip_id == [0; 64] {
         return Ok(());
     }
-    let content = certificate
-        .extension(HARDWARE_ID)
-        .ok_or_else(|| extension(certificate, "hardware id", "expected one, found none"))?;
-    // The identifier itself, or an OCTET STRING with it: AMD has issued both.
-    let expected = match content {
-        [0x04, 0x40, id @ ..] if id.len() == 64 => id,
-        [0x04, 0x08, id @ ..] if id.len() == 8 => id,
-        id if id.len() == 64 || id.len() == 8 => id,
-        other => {
-            let why = format!("expected 8 or 64 bytes, found {}", other.len());
-            return Err(extension(certificate, "hardware id", why));
-        }
-    };
+    let expected = hardware_id(certificate)?;
     let same = chip_id
         .strip_prefix(expected)
         .is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
@@ -120,6 +108,45 @@ fn is_of_this_chip(certificate: &Certificate, chip_id: &[u8; 64]) -> Result<(), 
     Err(Reason::ChipId {
         found: hex::encode(chip_id),
         expected: hex::encode(expected),
+    })
+}
+
+/// The chip as reports name it: padded with zeros.
+pub(super) fn chip_id(certificate: &Certificate) -> Result<[u8; 64], Reason> {
+    let mut chip_id = [0; 64];
+    for (target, byte) in chip_id.iter_mut().zip(hardware_id(certificate)?) {
+        *target = *byte;
+    }
+    Ok(chip_id)
+}
+
+fn hardware_id(certificate: &Certificate) -> Result<&[u8], Reason> {
+    let content = certificate
+        .extension(HARDWARE_ID)
+        .ok_or_else(|| extension(certificate, "hardware id", "expected one, found none"))?;
+    // The identifier itself, or an OCTET STRING with it: AMD has issued both.
+    match content {
+        [0x04, 0x40, id @ ..] if id.len() == 64 => Ok(id),
+        [0x04, 0x08, id @ ..] if id.len() == 8 => Ok(id),
+        id if id.len() == 64 || id.len() == 8 => Ok(id),
+        other => {
+            let why = format!("expected 8 or 64 bytes, found {}", other.len());
+            Err(extension(certificate, "hardware id", why))
+        }
+    }
+}
+
+/// The version the key is derived for.
+pub(super) fn tcb(certificate: &Certificate, product: SnpProduct) -> Result<SnpTcb, Reason> {
+    Ok(SnpTcb {
+        fmc: match product {
+            SnpProduct::Turin => Some(number(certificate, FMC, "FMC")?),
+            SnpProduct::Milan | SnpProduct::Genoa => None,
+        },
+        boot_loader: number(certificate, BOOT_LOADER, "boot loader")?,
+        tee: number(certificate, TEE, "TEE")?,
+        snp: number(certificate, SNP, "SNP")?,
+        microcode: number(certificate, MICROCODE, "microcode")?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! SEV-SNP: the report, its endorsement key, and the chain above it.
 
 mod endorsement;
+pub(crate) mod published;
 mod report;
 mod table;
 
@@ -11,8 +12,9 @@ use self::table::Table;
 use crate::binding::ReportBinding;
 use crate::chain::certificate::{KeyKind, valid_at};
 use crate::chain::{Certificate, RevocationList};
-use crate::claims::{SnpClaims, SnpProduct, SnpSigningKey};
+use crate::claims::{SnpClaims, SnpProduct, SnpSigningKey, SnpTcb};
 use crate::collateral::{SnpCollateral, SnpNeeded, SnpRevocation};
+use crate::freshness::AsOf;
 use crate::moment::UnixSeconds;
 use crate::reason::{CertificateRole, ListName, Reason, Refused, Step};
 use crate::roots::Roots;
@@ -28,7 +30,7 @@ pub(crate) fn needed(evidence: &[u8], binding: &ReportBinding) -> Result<SnpNeed
     let table = Table::read(report.behind).map_err(|reason| Step::Fields.refuse(reason))?;
     bound(&report, binding)?;
     Ok(SnpNeeded {
-        product: report.product,
+        product: report.product.or_else(|| product_of_table(&report, &table)),
         signing_key: report.signing_key,
         chip_id: report.chip_id,
         reported_tcb: report.reported_tcb,
@@ -46,14 +48,14 @@ pub(crate) fn verify(
     evidence: &[u8],
     binding: &ReportBinding,
     collateral: &SnpCollateral,
-    now: UnixSeconds,
+    as_of: AsOf,
 ) -> Result<SnpClaims, Refused> {
     // 2. Fields.
     let report = Report::read(evidence).map_err(|reason| Step::Fields.refuse(reason))?;
     let table = Table::read(report.behind).map_err(|reason| Step::Fields.refuse(reason))?;
 
     // 3. Chain.
-    let chain = Chain::verify(roots, &report, &table, collateral, now)
+    let chain = Chain::verify(roots, &report, &table, collateral, as_of.now)
         .map_err(|reason| Step::Chain.refuse(reason))?;
 
     // 4. Signature.
@@ -73,15 +75,14 @@ pub(crate) fn verify(
         SnpRevocation::NotChecked => false,
         SnpRevocation::Checked(der) => {
             chain
-                .is_not_revoked(der, now)
+                .is_not_revoked(der, as_of)
                 .map_err(|reason| Step::Collateral.refuse(reason))?;
             true
         }
     };
 
     // 7. Platform.
-    let tcb = report
-        .tcb(chain.product)
+    let tcb = SnpTcb::read(chain.product, &report.reported_tcb)
         .and_then(|tcb| {
             endorsement::is_of_this_platform(&chain.endorsement, chain.product, &tcb, &report.chip_id)?;
             Ok(tcb)
@@ -153,9 +154,10 @@ impl<'r> Chain<'r> {
         collateral: &SnpCollateral,
         now: UnixSeconds,
     ) -> Result<Self, Reason> {
-        let (role, issuer, in_table) = match report.signing_key {
-            SnpSigningKey::Vcek => (CertificateRole::Vcek, CertificateRole::Ask, table.vcek),
-            SnpSigningKey::Vlek => (CertificateRole::Vlek, CertificateRole::Asvk, table.vlek),
+        let (role, issuer) = roles(report.signing_key);
+        let in_table = match report.signing_key {
+            SnpSigningKey::Vcek => table.vcek,
+            SnpSigningKey::Vlek => table.vlek,
         };
         let (intermediate, ark) = match collateral.authorities() {
             [] => (table.intermediate, table.ark),
@@ -176,27 +178,9 @@ impl<'r> Chain<'r> {
             Some(product) => product,
             None => endorsement::product(&endorsement)?,
         };
-        let root = roots.ark(product).ok_or(Reason::NoRoot {
-            certificate: CertificateRole::Ark,
-            product: product.as_str(),
-        })?;
-        if let Some(ark) = ark {
-            Certificate::parse(CertificateRole::Ark, ark)?.is_root(root)?;
-        }
-        intermediate.is_issued_by(root)?;
-        named(&intermediate, intermediate_name(product, report.signing_key))?;
-        endorsement.is_issued_by(&intermediate)?;
-        named(
-            &endorsement,
-            match report.signing_key {
-                SnpSigningKey::Vcek => "SEV-VCEK",
-                SnpSigningKey::Vlek => "SEV-VLEK",
-            },
-        )?;
-        endorsement.has_key(KeyKind::P384)?;
-        if endorsement.is_authority() {
-            return Err(Reason::UnexpectedAuthority { certificate: role });
-        }
+        let root = pinned(roots, product, ark)?;
+        is_intermediate(&intermediate, root, product, report.signing_key)?;
+        is_endorsement(&endorsement, &intermediate, report.signing_key)?;
         for certificate in [root, &intermediate, &endorsement] {
             valid_at(now, certificate.dated())?;
         }
@@ -208,13 +192,120 @@ impl<'r> Chain<'r> {
         })
     }
 
-    /// One list of the root names what the root and the intermediate issued and took back.
-    fn is_not_revoked(&self, list: &[u8], now: UnixSeconds) -> Result<(), Reason> {
-        let list = RevocationList::parse(ListName::Amd, list)?;
-        list.is_issued_by(self.root)?;
-        valid_at(now, list.dated())?;
-        list.does_not_name(&self.intermediate)
+    fn is_not_revoked(&self, list: &[u8], as_of: AsOf) -> Result<(), Reason> {
+        list_of(self.root, list, as_of)?.does_not_name(&self.intermediate)
     }
+}
+
+/// See [`crate::verify::check_collateral`]: whatever of the chain is there.
+pub(crate) fn check_collateral(
+    roots: &Roots,
+    collateral: &SnpCollateral,
+    needed: &SnpNeeded,
+    as_of: AsOf,
+) -> Result<(), Refused> {
+    let (role, issuer) = roles(needed.signing_key);
+    let (intermediate, endorsement, root, product) = (|| {
+        let product = needed.product.ok_or_else(|| Reason::UnknownProduct {
+            found: "none".to_owned(),
+        })?;
+        let root = pinned(roots, product, collateral.authorities().get(1).map(Vec::as_slice))?;
+        valid_at(as_of.now, root.dated())?;
+        let intermediate = collateral
+            .authorities()
+            .first()
+            .map(|der| Certificate::parse(issuer, der))
+            .transpose()?;
+        if let Some(intermediate) = &intermediate {
+            is_intermediate(intermediate, root, product, needed.signing_key)?;
+            valid_at(as_of.now, intermediate.dated())?;
+        }
+        let endorsement = collateral
+            .endorsement_key()
+            .map(|der| Certificate::parse(role, der))
+            .transpose()?;
+        if let (Some(intermediate), Some(endorsement)) = (&intermediate, &endorsement) {
+            is_endorsement(endorsement, intermediate, needed.signing_key)?;
+            valid_at(as_of.now, endorsement.dated())?;
+        }
+        Ok((intermediate, endorsement, root, product))
+    })()
+    .map_err(|reason| Step::Chain.refuse(reason))?;
+    if let SnpRevocation::Checked(der) = collateral.revocation() {
+        let list = list_of(root, der, as_of).map_err(|reason| Step::Collateral.refuse(reason))?;
+        if let Some(intermediate) = &intermediate {
+            list.does_not_name(intermediate)
+                .map_err(|reason| Step::Collateral.refuse(reason))?;
+        }
+    }
+    if let Some(endorsement) = &endorsement {
+        SnpTcb::read(product, &needed.reported_tcb)
+            .and_then(|tcb| endorsement::is_of_this_platform(endorsement, product, &tcb, &needed.chip_id))
+            .map_err(|reason| Step::Platform.refuse(reason))?;
+    }
+    Ok(())
+}
+
+/// The pinned root of a product line, and that the one sent along, if any, is the same.
+fn pinned<'r>(roots: &'r Roots, product: SnpProduct, sent: Option<&[u8]>) -> Result<&'r Certificate, Reason> {
+    let root = roots.ark(product).ok_or(Reason::NoRoot {
+        certificate: CertificateRole::Ark,
+        product: product.as_str(),
+    })?;
+    if let Some(ark) = sent {
+        Certificate::parse(CertificateRole::Ark, ark)?.is_root(root)?;
+    }
+    Ok(root)
+}
+
+fn roles(key: SnpSigningKey) -> (CertificateRole, CertificateRole) {
+    match key {
+        SnpSigningKey::Vcek => (CertificateRole::Vcek, CertificateRole::Ask),
+        SnpSigningKey::Vlek => (CertificateRole::Vlek, CertificateRole::Asvk),
+    }
+}
+
+fn is_intermediate(
+    intermediate: &Certificate,
+    root: &Certificate,
+    product: SnpProduct,
+    key: SnpSigningKey,
+) -> Result<(), Reason> {
+    intermediate.is_issued_by(root)?;
+    named(intermediate, intermediate_name(product, key))
+}
+
+fn is_endorsement(
+    endorsement: &Certificate,
+    intermediate: &Certificate,
+    key: SnpSigningKey,
+) -> Result<(), Reason> {
+    endorsement.is_issued_by(intermediate)?;
+    named(endorsement, endorsement_name(key))?;
+    endorsement.has_key(KeyKind::P384)?;
+    if endorsement.is_authority() {
+        return Err(Reason::UnexpectedAuthority {
+            certificate: endorsement.role,
+        });
+    }
+    Ok(())
+}
+
+/// The list of the root, which names what the root and the intermediate issued and took back.
+fn list_of(root: &Certificate, list: &[u8], as_of: AsOf) -> Result<RevocationList, Reason> {
+    let list = RevocationList::parse(ListName::Amd, list)?;
+    list.is_issued_by(root)?;
+    as_of.in_force(list.dated())?;
+    Ok(list)
+}
+
+/// Reports of version 2 do not name their product line, but a certificate behind them may.
+fn product_of_table(report: &Report<'_>, table: &Table<'_>) -> Option<SnpProduct> {
+    let (role, der) = match report.signing_key {
+        SnpSigningKey::Vcek => (CertificateRole::Vcek, table.vcek?),
+        SnpSigningKey::Vlek => (CertificateRole::Vlek, table.vlek?),
+    };
+    endorsement::product(&Certificate::parse(role, der).ok()?).ok()
 }
 
 fn required(role: CertificateRole, der: Option<&[u8]>) -> Result<Certificate, Reason> {
@@ -232,6 +323,13 @@ fn named(certificate: &Certificate, expected: &'static str) -> Result<(), Reason
         found: found.unwrap_or_else(|| "none".to_owned()),
         expected,
     })
+}
+
+fn endorsement_name(key: SnpSigningKey) -> &'static str {
+    match key {
+        SnpSigningKey::Vcek => "SEV-VCEK",
+        SnpSigningKey::Vlek => "SEV-VLEK",
+    }
 }
 
 fn intermediate_name(product: SnpProduct, key: SnpSigningKey) -> &'static str {

@@ -1,7 +1,7 @@
 //! The attestation report: SEV-SNP ABI specification, ATTESTATION_REPORT, versions 2 to 5.
 
 use crate::binding::REPORT_DATA_SIZE;
-use crate::claims::{SnpProduct, SnpSigningKey, SnpTcb};
+use crate::claims::{SnpProduct, SnpSigningKey};
 use crate::layout::Layout;
 use crate::quote::SNP_REPORT_SIZE;
 use crate::reason::Reason;
@@ -102,35 +102,6 @@ impl<'e> Report<'e> {
             launch_tcb,
             behind,
         })
-    }
-
-    /// Components of the reported TCB; where they lie depends on the product line.
-    pub(super) fn tcb(&self, product: SnpProduct) -> Result<SnpTcb, Reason> {
-        let [first, second, third, fourth, fifth, sixth, seventh, microcode] = self.reported_tcb;
-        let (tcb, reserved) = match product {
-            SnpProduct::Milan | SnpProduct::Genoa => (
-                SnpTcb {
-                    fmc: None,
-                    boot_loader: first,
-                    tee: second,
-                    snp: seventh,
-                    microcode,
-                },
-                [third, fourth, fifth, sixth],
-            ),
-            SnpProduct::Turin => (
-                SnpTcb {
-                    fmc: Some(first),
-                    boot_loader: second,
-                    tee: third,
-                    snp: fourth,
-                    microcode,
-                },
-                [fifth, sixth, seventh, 0],
-            ),
-        };
-        crate::layout::zero("reserved bytes of the reported TCB", &reserved)?;
-        Ok(tcb)
     }
 }
 
