@@ -11,15 +11,32 @@ use super::Finding;
 /// Which members each member may depend on. A member that is not listed is an error: a new crate is a decision.
 const ARROWS: &[(&str, &[&str])] = &[
     ("marblerun-attestation", &[]),
+    ("marblerun-collateral", &["marblerun-attestation"]),
     ("marblerun-core", &["marblerun-attestation"]),
     ("marblerun-wire", &[]),
     (
         "marblerun-coordinator",
-        &["marblerun-core", "marblerun-wire", "marblerun-attestation"],
+        &[
+            "marblerun-core",
+            "marblerun-wire",
+            "marblerun-attestation",
+            "marblerun-collateral",
+        ],
     ),
-    ("marblerun-client", &["marblerun-wire"]),
+    (
+        "marblerun-client",
+        &["marblerun-wire", "marblerun-attestation", "marblerun-collateral"],
+    ),
     ("marblerun-marble", &["marblerun-wire", "marblerun-attestation"]),
-    ("marblerun-cli", &["marblerun-client", "marblerun-core"]),
+    (
+        "marblerun-cli",
+        &[
+            "marblerun-client",
+            "marblerun-core",
+            "marblerun-attestation",
+            "marblerun-collateral",
+        ],
+    ),
     ("marblerun-bench", &["marblerun-wire", "marblerun-attestation"]),
     ("marblerun-injector", &[]),
     ("xtask", &[]),
@@ -68,6 +85,7 @@ const NOT_USED: &[(&str, &[&str])] = &[
         ],
     ),
     ("marblerun-attestation", &["anyhow"]),
+    ("marblerun-collateral", &["anyhow"]),
     ("marblerun-wire", &["anyhow"]),
     ("marblerun-client", &["anyhow"]),
     ("marblerun-marble", &["anyhow"]),

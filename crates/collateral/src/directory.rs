@@ -1,0 +1,217 @@
+//! A directory of collateral files: for Coordinators and clients without a network, and what `marblerun collateral fetch`
+//! writes. What a file holds is told by its content; only the ending of its name counts. See `docs/collateral.md`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use marblerun_attestation::Collateral;
+
+use crate::item::Item;
+use crate::piece::{Dated, Key, Origin, Piece, SnpLine};
+
+/// Most files that are read.
+const MAXIMUM_FILES: usize = 4096;
+/// Largest file, in bytes.
+const MAXIMUM_SIZE: u64 = 1024 * 1024;
+
+/// A directory, and what was in it when it was last read. Everything here blocks.
+pub(crate) struct Directory {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    seen: Vec<Seen>,
+    content: Arc<Content>,
+}
+
+/// A file, as far as it can be told from outside whether it changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    name: String,
+    size: u64,
+    modified: Option<SystemTime>,
+}
+
+/// Pieces by what they are for.
+#[derive(Default)]
+pub(crate) struct Content {
+    pub(crate) pieces: HashMap<Key, Arc<Dated>>,
+}
+
+impl Directory {
+    /// Reads the directory.
+    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
+        let directory = Self {
+            path,
+            state: Mutex::default(),
+        };
+        let (content, _) = directory.read()?;
+        tracing::info!(
+            directory = %directory.path.display(),
+            pieces = content.pieces.len(),
+            "collateral read from the directory"
+        );
+        Ok(directory)
+    }
+
+    /// What is in it now, and whether that differs from what was in it before. Files that cannot be read are passed over
+    /// with a warning, once.
+    pub(crate) fn read(&self) -> io::Result<(Arc<Content>, bool)> {
+        let seen = list(&self.path)?;
+        {
+            let state = self.lock();
+            if state.seen == seen {
+                return Ok((Arc::clone(&state.content), false));
+            }
+        }
+        let content = Arc::new(load(&self.path, &seen));
+        let mut state = self.lock();
+        state.seen = seen;
+        state.content = Arc::clone(&content);
+        Ok((content, true))
+    }
+
+    /// Nothing panics and nothing is read while the lock is held.
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Files whose names end as those of collateral do, links followed, hidden ones left out.
+fn list(path: &Path) -> io::Result<Vec<Seen>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        if name.starts_with('.') || !Item::is_name(&name) {
+            continue;
+        }
+        // A link to nowhere, or a file that has just gone.
+        let Ok(metadata) = fs::metadata(entry.path()) else {
+            continue;
+        };
+        if !metadata.is_file() {
+            continue;
+        }
+        files.push(Seen {
+            name,
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+        });
+    }
+    files.sort();
+    if files.len() > MAXIMUM_FILES {
+        tracing::warn!(
+            directory = %path.display(),
+            files = files.len(),
+            "more than {MAXIMUM_FILES} files: the rest is passed over"
+        );
+        files.truncate(MAXIMUM_FILES);
+    }
+    Ok(files)
+}
+
+fn load(path: &Path, files: &[Seen]) -> Content {
+    let mut items = Vec::new();
+    for Seen { name, .. } in files {
+        match read_item(&path.join(name)) {
+            Ok(item) => items.push(item),
+            Err(why) => {
+                tracing::warn!(directory = %path.display(), file = name, why, "file passed over");
+            }
+        }
+    }
+    Content::of(items)
+}
+
+/// Reads one file.
+///
+/// # Errors
+/// Why not, for people.
+pub(crate) fn read_item(path: &Path) -> Result<Item, String> {
+    use io::Read as _;
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(MAXIMUM_SIZE + 1).read_to_end(&mut bytes))
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAXIMUM_SIZE {
+        return Err(format!("larger than {MAXIMUM_SIZE} bytes"));
+    }
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    Item::read(name, &bytes).map_err(|error| error.to_string())
+}
+
+impl Content {
+    /// Of several files for the same, the one that lasts longest counts.
+    pub(crate) fn of(items: impl IntoIterator<Item = Item>) -> Self {
+        let mut content = Self::default();
+        let mut chains = HashMap::new();
+        let mut lists = HashMap::new();
+        for item in items {
+            match item {
+                Item::Dcap { collateral, is_for } => {
+                    let next_update = Some(collateral.next_update());
+                    let piece = Piece::Dcap(Arc::new(Collateral::Dcap(collateral)));
+                    content.add(Key::Dcap(is_for), piece, next_update);
+                }
+                Item::SnpEndorsement { der, says, until, .. } => {
+                    let key = Key::SnpEndorsement(says.into());
+                    content.add(key, Piece::SnpEndorsement(der), Some(until));
+                }
+                Item::SnpChain {
+                    pem,
+                    product,
+                    signing_key,
+                    ..
+                } => {
+                    chains.insert((product, signing_key), pem);
+                }
+                Item::SnpList { der, info } => {
+                    let list = lists.entry(info.product).or_insert((info.until, der.clone()));
+                    if list.0 < info.until {
+                        *list = (info.until, der);
+                    }
+                }
+            }
+        }
+        for product in marblerun_attestation::claims::SnpProduct::ALL {
+            for key in crate::piece::SIGNING_KEYS {
+                let line = SnpLine {
+                    chain: chains.remove(&(product, key)),
+                    list: lists.get(&product).map(|(_, der)| der.clone()),
+                };
+                if line != SnpLine::default() {
+                    let until = lists.get(&product).map(|(until, _)| *until);
+                    content.add(Key::SnpLine(product, key), Piece::SnpLine(line), until);
+                }
+            }
+        }
+        content
+    }
+
+    fn add(&mut self, key: Key, piece: Piece, next_update: Option<marblerun_attestation::UnixSeconds>) {
+        let dated = Dated {
+            piece,
+            next_update,
+            origin: Origin::Directory,
+        };
+        let later = self
+            .pieces
+            .get(&key)
+            .is_none_or(|held| held.next_update <= dated.next_update);
+        if later {
+            self.pieces.insert(key, Arc::new(dated));
+        }
+    }
+}
