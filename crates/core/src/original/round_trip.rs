@@ -185,7 +185,8 @@ fn with_manifest(change: impl FnOnce(&mut Value)) -> State {
 fn what_the_original_cannot_represent_is_refused_by_name() {
     let refused = |state: &State| {
         export(state, &TestDice::new(14).ambient())
-            .unwrap_err()
+            .err()
+            .unwrap()
             .to_string()
     };
     let unchanged = with_manifest(|_| {});
@@ -202,7 +203,7 @@ fn what_the_original_cannot_represent_is_refused_by_name() {
         (
             "the TDX or SNP rules of Packages.backend",
             with_manifest(|manifest| {
-                manifest["Packages"]["backend"]["TDX"] = serde_json::json!({"a": 1});
+                manifest["Packages"]["backend"]["SNP"] = serde_json::json!({"Measurement": "ab".repeat(48)});
             }),
         ),
         (
