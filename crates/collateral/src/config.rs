@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 
 use crate::url::ServiceUrl;
 
@@ -98,6 +99,23 @@ pub enum Trust {
     PublicRoots,
     /// These certificates alone: CAs, DER.
     Only(Vec<CertificateDer<'static>>),
+}
+
+impl Trust {
+    /// Certificates of CAs, PEM, one or more.
+    ///
+    /// # Errors
+    /// It is no PEM, or there is no certificate in it.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, StartError> {
+        let failed = |why: String| StartError::Trust { why };
+        let certificates = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| failed(error.to_string()))?;
+        if certificates.is_empty() {
+            return Err(failed("expected certificates in PEM, found none".to_owned()));
+        }
+        Ok(Self::Only(certificates))
+    }
 }
 
 /// Bounds; the defaults are good.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -36,6 +37,8 @@ struct Seen {
     name: String,
     size: u64,
     modified: Option<SystemTime>,
+    /// A file renamed into its place has another one, however soon it came.
+    inode: u64,
 }
 
 /// Pieces by what they are for.
@@ -105,6 +108,7 @@ fn list(path: &Path) -> io::Result<Vec<Seen>> {
             name,
             size: metadata.len(),
             modified: metadata.modified().ok(),
+            inode: metadata.ino(),
         });
     }
     files.sort();

@@ -247,7 +247,7 @@ impl Inner {
         }
     }
 
-    /// What the directory has, if it passes.
+    /// What the directory has, if it passes, or is out of date beyond use.
     async fn from_directory(self: &Arc<Self>, key: &Key) -> Option<Arc<Dated>> {
         let directory = Arc::clone(self.directory.as_ref()?);
         let read = tokio::task::spawn_blocking(move || directory.read()).await;
@@ -259,6 +259,10 @@ impl Inner {
             }
             Err(_) => return None,
         };
+        // Not used, but worth a better error than that there is nothing.
+        if self.usable(key, &found, self.now()).is_none() {
+            return Some(found);
+        }
         match self.passes(key, &found, self.policy).await {
             Ok(()) => Some(found),
             Err(error) => {

@@ -34,6 +34,8 @@ pub enum Item {
         product: SnpProduct,
         /// For which kind of endorsement key.
         signing_key: SnpSigningKey,
+        /// Latest beginning of a certificate in it.
+        from: UnixSeconds,
         /// Earliest end of a certificate in it.
         until: UnixSeconds,
     },
@@ -128,11 +130,13 @@ impl Item {
                         expected: "an ASK or ASVK, then perhaps an ARK",
                     });
                 };
+                let from = infos.iter().map(|info| info.from).max();
                 let until = infos.iter().map(|info| info.until).min();
                 Ok(Self::SnpChain {
                     pem: bytes.to_vec(),
                     product,
                     signing_key,
+                    from: from.unwrap_or(UnixSeconds(0)),
                     until: until.unwrap_or(UnixSeconds(0)),
                 })
             }
