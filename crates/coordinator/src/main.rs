@@ -1,6 +1,7 @@
 //! The Coordinator's program: reads its configuration, protects the process, runs until it is told to stop.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ fn main() -> ExitCode {
                 .lines()
                 .map(|line| line.trim().to_owned())
                 .collect();
-            eprintln!("marblerun-coordinator: {}", line.join("; "));
+            // Nobody is left to tell when standard error is gone.
+            let _ = writeln!(std::io::stderr(), "marblerun-coordinator: {}", line.join("; "));
             ExitCode::FAILURE
         }
     }

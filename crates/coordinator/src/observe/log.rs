@@ -36,7 +36,9 @@ pub fn start(logging: &Logging, simulation: bool) -> Result<(), LogError> {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // Where the log cannot be written, as on a full disk, neither can a complaint about that: it would panic.
+        .log_internal_errors(false);
     let result = match logging.format {
         LogFormat::Json => builder
             .fmt_fields(JsonFields::new())

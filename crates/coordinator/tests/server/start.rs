@@ -278,3 +278,28 @@ async fn strangers_cannot_fill_the_log() {
     let left_out: u64 = refused.iter().filter_map(|line| line["left_out"].as_u64()).sum();
     assert_eq!(written + usize::try_from(left_out).unwrap(), REQUESTS + 1);
 }
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_costs_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    for log_format in ["json", "text"] {
+        let start = Start {
+            directory: directory.path(),
+            flags: &["--log-format", log_format],
+            environment: &[],
+        };
+        // Each write fails as on a full disk.
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let program = start.run_logging_to(full.unwrap());
+        if log_format == "json" {
+            program.set_manifest(&manifest()).await;
+        }
+        let (status, reply) = program.ask("GET", "/api/v2/secrets?s=shared", "").await;
+        assert_eq!(status, 401, "{reply}");
+        program
+            .activate("few", "11111111-2222-4333-8444-555555555555")
+            .await
+            .unwrap();
+        program.end(Signal::TERM);
+    }
+}

@@ -73,7 +73,11 @@ fn start_logging() {
     let ours = Targets::new()
         .with_target("marblerun_marble", level)
         .with_target("marble_run", level);
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        // Where the log cannot be written, neither can a complaint about that: it would panic.
+        .log_internal_errors(false);
     let layer = match LogFormat::read(|name| std::env::var_os(name)) {
         LogFormat::Json => lines.json().flatten_event(true).with_filter(ours).boxed(),
         LogFormat::Text => lines.with_filter(ours).boxed(),

@@ -55,14 +55,17 @@ impl Start<'_> {
 
     /// Starts it and waits until both APIs accept connections.
     pub fn run(&self) -> Program {
+        let log = self.directory.join("log");
+        let mut file = std::fs::OpenOptions::new();
+        let file = file.create(true).append(true).open(&log).unwrap();
+        self.run_logging_to(file)
+    }
+
+    /// The same with its log going elsewhere.
+    pub fn run_logging_to(&self, file: std::fs::File) -> Program {
         let ready = self.directory.join("ready");
         let _ = std::fs::remove_file(&ready);
         let log = self.directory.join("log");
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
         let mut child = self.command().stderr(file).spawn().unwrap();
         let started = Instant::now();
         loop {
@@ -77,7 +80,7 @@ impl Start<'_> {
                 };
             }
             let ended = child.try_wait().unwrap();
-            let text = || std::fs::read_to_string(&log).unwrap();
+            let text = || std::fs::read_to_string(&log).unwrap_or_default();
             assert!(ended.is_none(), "the Coordinator ended: {ended:?}\n{}", text());
             assert!(
                 started.elapsed() < Duration::from_secs(60),
