@@ -51,6 +51,16 @@ pub struct GlobalFlags {
         hide_default_value = true
     )]
     pub nonce: String,
+    /// Accept evidence of the software TEE, which proves nothing: only for Coordinators in strict simulation
+    #[arg(
+        long, global = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", value_name = "BOOL", hide_default_value = true,
+        hide_possible_values = true, value_parser = switch
+    )]
+    pub accept_simulation: bool,
+    /// Where collateral for evidence comes from.
+    #[command(flatten)]
+    pub collateral: CollateralFlags,
     /// File to save the Coordinator's evidence to, as received
     #[arg(long, global = true, value_name = "FILE", allow_hyphen_values = true)]
     pub save_sgx_quote: Option<PathBuf>,
@@ -67,6 +77,35 @@ pub struct GlobalFlags {
     /// Form of the results [default: text as scripts know it]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub format: Option<Format>,
+}
+
+/// Where collateral for evidence comes from.
+#[derive(Args, Clone)]
+pub struct CollateralFlags {
+    /// Service with collateral of SGX and TDX [default: that of Intel]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "EDG_PCCS_URL",
+        hide_env_values = true
+    )]
+    pub pccs_url: Option<String>,
+    /// Service with certificates of SEV-SNP [default: that of AMD]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "EDG_KDS_URL",
+        hide_env_values = true
+    )]
+    pub kds_url: Option<String>,
+    /// PEM file with the only authorities these services are trusted by [default: the public ones]
+    #[arg(long, global = true, value_name = "FILE", env = "EDG_COLLATERAL_CA")]
+    pub collateral_ca: Option<PathBuf>,
+    /// Directory with collateral, looked at before any service
+    #[arg(long, global = true, value_name = "DIR", env = "EDG_COLLATERAL_DIR")]
+    pub collateral_dir: Option<PathBuf>,
 }
 
 /// `--format`

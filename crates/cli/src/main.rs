@@ -1,6 +1,7 @@
 //! `marblerun`, the command line of MarbleRun (`spec/09`).
 
 mod command;
+mod evidence;
 mod files;
 mod flags;
 mod manifest_file;

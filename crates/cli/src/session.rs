@@ -10,6 +10,7 @@ use marblerun_client::{
     ExpectedEnclave, Limits, Pin, RequestError, Trust,
 };
 
+use crate::evidence;
 use crate::files;
 use crate::flags::GlobalFlags;
 use crate::output::{simulation, warning};
@@ -71,19 +72,19 @@ impl Session {
         } else {
             let policy = policy(flags)?;
             connector
-                .by_evidence(&policy)
+                .by_evidence(&policy, &evidence::verifier(flags)?)
                 .await
                 .map_err(|error| match error {
                     ConnectError::Simulation { .. } => {
                         anyhow!("{error}; use --insecure if that is what you want")
                     }
-                    ConnectError::EvidenceUnavailable => {
-                        anyhow!("{error}; use --insecure against a Coordinator in simulation")
-                    }
                     other => other.into(),
                 })?
         };
-        let quote = coordinator.quote(None).await?;
+        let quote = match coordinator.verified_quote() {
+            Some(verified) => verified.clone(),
+            None => coordinator.quote(None).await?,
+        };
         if let Some(path) = &flags.save_sgx_quote {
             match &quote.quote {
                 Some(evidence) => files::write(path, evidence.as_ref())?,
@@ -97,7 +98,12 @@ impl Session {
     }
 
     fn new(coordinator: Attested, quote: Option<v2::Quote>) -> Self {
-        if quote
+        if coordinator.trust() == Trust::SimulatedEvidence {
+            simulation(&format!(
+                "the Coordinator at {} runs in strict simulation; nothing protects its secrets",
+                coordinator.address()
+            ));
+        } else if quote
             .as_ref()
             .is_some_and(|quote| quote.quote.as_ref().is_none_or(|evidence| evidence.0.is_empty()))
         {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use marblerun_wire::rest::{Reply, ReplyStatus, read_reply, to_secret_body};
+use marblerun_attestation::ReportBinding;
+use marblerun_attestation::policy::RuleOutcome;
+use marblerun_wire::rest::{Reply, ReplyStatus, read_reply, to_secret_body, v2};
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +20,7 @@ use crate::connection::{Connection, ExchangeError};
 use crate::error::{ConnectError, RequestError, printable};
 use crate::evidence::EvidencePolicy;
 use crate::identity::ClientIdentity;
+use crate::verification::EvidenceVerifier;
 use crate::verifier::Expected;
 
 /// How long to wait and how much to take.
@@ -83,14 +86,18 @@ impl Connector {
             .await
     }
 
-    /// Connects and verifies, on this connection, that the Coordinator's evidence meets the policy and is about
-    /// the certificate of this connection.
+    /// Connects and verifies, on this connection, that the Coordinator's evidence is in order, meets the policy and
+    /// is about the certificate of this connection and the nonce of the policy.
     ///
     /// # Errors
-    /// See [`ConnectError`]; in this version always one, at the latest [`ConnectError::EvidenceUnavailable`].
-    pub async fn by_evidence(&self, policy: &EvidencePolicy) -> Result<Attested, ConnectError> {
+    /// See [`ConnectError`].
+    pub async fn by_evidence(
+        &self,
+        policy: &EvidencePolicy,
+        verifier: &EvidenceVerifier,
+    ) -> Result<Attested, ConnectError> {
         // Nothing is said on this connection but the request for evidence until the evidence is appraised.
-        let unverified = self.open(Expected::Nothing, Trust::Unverified).await?;
+        let mut unverified = self.open(Expected::Nothing, Trust::Unverified).await?;
         let quote = unverified
             .quote(Some(&policy.nonce))
             .await
@@ -105,12 +112,34 @@ impl Connector {
                 address: self.address.clone(),
             });
         }
-        match quote.quote {
-            None => Err(ConnectError::Simulation {
+        let evidence = quote.quote.as_ref().map(|evidence| evidence.0.as_slice());
+        let Some(evidence) = evidence.filter(|evidence| !evidence.is_empty()) else {
+            return Err(ConnectError::Simulation {
                 address: self.address.clone(),
-            }),
-            Some(_) => Err(ConnectError::EvidenceUnavailable),
+            });
+        };
+        let binding = ReportBinding::certificate_and_nonce(unverified.root(), &policy.nonce);
+        let claims = verifier
+            .verify(evidence, &binding)
+            .await
+            .map_err(|source| ConnectError::Evidence {
+                address: self.address.clone(),
+                source,
+            })?;
+        let broken: Vec<_> = policy
+            .appraise(&claims)
+            .into_iter()
+            .filter(RuleOutcome::is_broken)
+            .collect();
+        if !broken.is_empty() {
+            return Err(ConnectError::NotExpected {
+                address: self.address.clone(),
+                broken,
+            });
         }
+        unverified.trust = verifier.trust();
+        unverified.quote = Some(quote);
+        Ok(unverified)
     }
 
     /// Connects without asking who it is. All that is certain: everything is said to the same party, which holds
@@ -130,6 +159,7 @@ impl Connector {
             connector: self.clone(),
             root,
             trust,
+            quote: None,
             connection: Mutex::new(connection),
         })
     }
@@ -154,6 +184,10 @@ impl Connector {
 pub enum Trust {
     /// It holds the key of the pinned certificate.
     Pinned,
+    /// Its evidence was verified, under the roots of the manufacturers.
+    Evidence,
+    /// Its evidence is that of the software TEE, which proves nothing.
+    SimulatedEvidence,
     /// It is not: nothing was verified.
     Unverified,
 }
@@ -166,6 +200,7 @@ pub struct Attested {
     connector: Connector,
     root: CertificateDer<'static>,
     trust: Trust,
+    quote: Option<v2::Quote>,
     connection: Mutex<Connection>,
 }
 
@@ -178,6 +213,11 @@ impl Attested {
     /// Why it is believed.
     pub fn trust(&self) -> Trust {
         self.trust
+    }
+
+    /// The certificates and the evidence that were verified, where the Coordinator is believed for its evidence.
+    pub fn verified_quote(&self) -> Option<&v2::Quote> {
+        self.quote.as_ref()
     }
 
     /// The certificate of this connection: the Coordinator's root certificate.

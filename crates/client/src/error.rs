@@ -4,8 +4,11 @@
 use std::io;
 use std::time::Duration;
 
+use marblerun_attestation::policy::RuleOutcome;
+
 use crate::address::Address;
 use crate::certificate::CertificateError;
+use crate::verification::EvidenceError;
 
 /// Why there is no [`crate::Attested`].
 #[derive(Debug, thiserror::Error)]
@@ -62,9 +65,25 @@ pub enum ConnectError {
         /// Where.
         address: Address,
     },
-    /// This version does not appraise evidence.
-    #[error("verification by evidence is not available in this version")]
-    EvidenceUnavailable,
+    /// The evidence is not that of a TEE about the certificate of this session, or cannot be verified.
+    #[error("the evidence of the Coordinator at {address} was not verified")]
+    Evidence {
+        /// Where.
+        address: Address,
+        /// Why.
+        source: EvidenceError,
+    },
+    /// The evidence was verified, and it is that of another Coordinator than the one expected.
+    #[error(
+        "the Coordinator at {address} is not the one expected: {}",
+        broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    NotExpected {
+        /// Where.
+        address: Address,
+        /// The rules that are not kept.
+        broken: Vec<RuleOutcome>,
+    },
     /// The certificate chain that came with the evidence is unusable.
     #[error("the Coordinator at {address} sent an unusable certificate chain")]
     Chain {

@@ -1,9 +1,14 @@
 //! What a Coordinator's evidence must show (`spec/09`).
 
+use marblerun_attestation::Claims;
+use marblerun_attestation::policy::{DebugRule, EveryRule, RuleOutcome, Rules, SgxEnclave, sgx_enclave, tcb};
 use marblerun_wire::rest::read_body;
 use serde::Deserialize;
 
-/// The enclave that is expected: the file of `--era-config`.
+use crate::guest::{ExpectedSnpGuest, ExpectedTdxGuest};
+
+/// The Coordinator that is expected: the file of `--era-config`. The first four fields say which SGX enclave it is;
+/// one in a confidential virtual machine has `TDX` or `SNP`. A file may name several: the evidence decides which counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct ExpectedEnclave {
@@ -22,6 +27,12 @@ pub struct ExpectedEnclave {
     /// Whether a debug enclave is good enough.
     #[serde(rename = "Debug")]
     pub debug: Option<bool>,
+    /// The trust domain that is expected, if it runs in one.
+    #[serde(rename = "TDX")]
+    pub tdx: Option<ExpectedTdxGuest>,
+    /// The SEV-SNP guest that is expected, if it runs in one.
+    #[serde(rename = "SNP")]
+    pub snp: Option<ExpectedSnpGuest>,
 }
 
 impl ExpectedEnclave {
@@ -47,7 +58,14 @@ impl ExpectedEnclave {
                 return Err(PolicyError::Id { field: name });
             }
         }
-        if expected.unique_id.is_none() {
+        let debug = expected.debug.unwrap_or(false);
+        if let Some(tdx) = &expected.tdx {
+            tdx.check(debug)?;
+        }
+        if let Some(snp) = &expected.snp {
+            snp.check(debug)?;
+        }
+        if expected.unique_id.is_none() && expected.names_sgx() {
             for (name, value) in [
                 ("SecurityVersion", expected.security_version),
                 ("ProductID", expected.product_id),
@@ -62,7 +80,14 @@ impl ExpectedEnclave {
 
     /// Whether it names any code at all; if not, users deserve a warning.
     pub fn names_code(&self) -> bool {
-        self.unique_id.is_some() || self.signer_id.is_some()
+        self.unique_id.is_some() || self.signer_id.is_some() || !self.names_sgx()
+    }
+
+    /// Whether it expects an SGX enclave: unless it names nothing but guests.
+    fn names_sgx(&self) -> bool {
+        let guests = self.tdx.is_some() || self.snp.is_some();
+        let ids = self.unique_id.is_some() || self.signer_id.is_some();
+        ids || self.product_id.is_some() || self.security_version.is_some() || !guests
     }
 }
 
@@ -79,6 +104,50 @@ pub struct EvidencePolicy {
     pub nonce: Vec<u8>,
 }
 
+impl EvidencePolicy {
+    /// Every rule and what became of it, in order. The Coordinator is the one expected if none is broken. Evidence of
+    /// a TEE that is not expected breaks the only rule there is, `TEE`.
+    pub fn appraise(&self, claims: &Claims) -> Vec<RuleOutcome> {
+        let (statuses, advisories) = (&self.accepted_tcb_statuses, &self.accepted_advisories);
+        let expected = &self.enclave;
+        let debug = expected.debug.unwrap_or(false);
+        let mut every = EveryRule::default();
+        let mut rules = Rules::of_document(&mut every);
+        match (claims, &expected.tdx, &expected.snp) {
+            (Claims::Sgx(_), ..) if expected.names_sgx() => {
+                let enclave = SgxEnclave {
+                    unique_id: expected.unique_id.as_deref(),
+                    signer_id: expected.signer_id.as_deref(),
+                    product_id: expected.product_id,
+                    security_version: expected.security_version,
+                    debug: DebugRule::Allowed(debug),
+                };
+                return sgx_enclave(&enclave, statuses, advisories, claims);
+            }
+            (Claims::Tdx(claims), Some(guest), _) => {
+                let mut rules = rules.below("TDX");
+                may_be_debug(&mut rules, debug, claims.debug);
+                guest.tell(&mut rules, claims);
+                let _ = tcb::status(&mut rules, statuses, claims.tcb_status);
+                let found = claims.advisories.as_deref();
+                let _ = tcb::advisories(&mut rules, advisories, claims.tcb_status, found);
+            }
+            (Claims::Snp(claims), _, Some(guest)) => {
+                let mut rules = rules.below("SNP");
+                may_be_debug(&mut rules, debug, claims.debug);
+                guest.tell(&mut rules, claims);
+            }
+            _ => drop(rules.tell("TEE", false, "one the policy names", claims.tee())),
+        }
+        every.into_outcomes()
+    }
+}
+
+fn may_be_debug(rules: &mut Rules<'_>, allowed: bool, found: bool) {
+    let expected = if allowed { "false or true" } else { "false" };
+    let _ = rules.tell("Debug", allowed || !found, expected, found);
+}
+
 /// Not a policy that proves anything.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
@@ -91,6 +160,20 @@ pub enum PolicyError {
     /// An id of the wrong form.
     #[error("{field} must be 64 hex digits")]
     Id {
+        /// Which.
+        field: &'static str,
+    },
+    /// A reference value of the wrong form.
+    #[error("{field} must be {expected} hex digits")]
+    Digits {
+        /// Which.
+        field: &'static str,
+        /// How many digits it has.
+        expected: usize,
+    },
+    /// A guest that could be any.
+    #[error("{field} must be given, unless Debug is true")]
+    Required {
         /// Which.
         field: &'static str,
     },

@@ -26,8 +26,10 @@ mod certificate;
 mod connection;
 mod error;
 mod evidence;
+mod guest;
 mod identity;
 mod recovery;
+mod verification;
 mod verifier;
 
 pub use address::{Address, AddressError};
@@ -36,7 +38,9 @@ pub use attested::{Attested, Connector, Limits, Trust};
 pub use certificate::{CertificateChain, CertificateError, Pin};
 pub use error::{ConnectError, RequestError};
 pub use evidence::{EvidencePolicy, ExpectedEnclave, PolicyError};
+pub use guest::{ExpectedSnpGuest, ExpectedTdxGuest};
 pub use identity::{ClientIdentity, IdentityError};
 /// The types that requests and replies are made of.
 pub use marblerun_wire::rest;
 pub use recovery::{RecoveryKey, RecoveryKeyError, encrypt_recovery_secret, is_plain_recovery_secret};
+pub use verification::{EvidenceError, EvidenceVerifier};

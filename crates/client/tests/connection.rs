@@ -13,9 +13,10 @@ use http::Response;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use marblerun_client::{
-    ClientIdentity, ConnectError, Connector, EvidencePolicy, ExpectedEnclave, Limits, Pin, RequestError,
-    Trust,
+    ClientIdentity, ConnectError, Connector, EvidencePolicy, EvidenceVerifier, ExpectedEnclave, Limits, Pin,
+    RequestError, Trust,
 };
+use marblerun_collateral::{Config, Source};
 use server::{Authority, Body, Server, certified, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -43,6 +44,10 @@ fn policy() -> EvidencePolicy {
         accepted_advisories: Vec::new(),
         nonce: b"nonce?".to_vec(),
     }
+}
+
+fn verifier() -> EvidenceVerifier {
+    EvidenceVerifier::hardware(Config::new(Source::Services(Box::default()))).unwrap()
 }
 
 /// The texts of an error and of all its sources.
@@ -355,7 +360,11 @@ async fn requests_and_answers_of_the_api() {
     let error = coordinator.status().await.unwrap_err();
     assert!(matches!(error, RequestError::NotOffered { .. }), "{error}");
 
-    let error = connector(server.port).by_evidence(&policy()).await.err().unwrap();
+    let error = connector(server.port)
+        .by_evidence(&policy(), &verifier())
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(error, ConnectError::Simulation { .. }), "{error}");
     assert_eq!(
         server.asked().last().unwrap().line,
@@ -379,11 +388,28 @@ async fn evidence_about_another_certificate_is_refused() {
         json(&answers[next.fetch_add(1, Ordering::SeqCst) % answers.len()])
     })
     .await;
-    let error = connector(server.port).by_evidence(&policy()).await.err().unwrap();
+    let error = connector(server.port)
+        .by_evidence(&policy(), &verifier())
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(error, ConnectError::OtherCertificate { .. }), "{error}");
-    let error = connector(server.port).by_evidence(&policy()).await.err().unwrap();
-    assert!(matches!(error, ConnectError::EvidenceUnavailable), "{error}");
-    let error = connector(server.port).by_evidence(&policy()).await.err().unwrap();
+    let error = connector(server.port)
+        .by_evidence(&policy(), &verifier())
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(error, ConnectError::Evidence { .. }), "{error}");
+    assert!(
+        chain(&error).contains("unknown format of evidence"),
+        "{}",
+        chain(&error)
+    );
+    let error = connector(server.port)
+        .by_evidence(&policy(), &verifier())
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(error, ConnectError::Chain { .. }), "{error}");
 
     // The same lie on a verified connection, and on one that never asked.

@@ -160,7 +160,7 @@ impl Inner {
         if let Some(error) = state.cache.failure(&key, now) {
             return usable.map_or(Seen::Failed(error), Seen::Held);
         }
-        if old.is_none() && key.is_platform() && !gate.open {
+        if old.is_none() && key.is_platform() && !gate.open && self.client.is_paced() {
             if !state.pace.admits(&key, now) {
                 state.counts.turned_away += 1;
                 return Seen::Failed(CollateralError::TooManyNewPlatforms);

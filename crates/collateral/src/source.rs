@@ -39,6 +39,11 @@ impl Client {
         })
     }
 
+    /// Whether asking costs more than a look into a directory or at one's own keys.
+    pub(crate) fn is_paced(&self) -> bool {
+        matches!(self, Self::Services { .. })
+    }
+
     /// What it answers for, in metrics.
     pub(crate) fn origin(&self, key: &Key) -> Origin {
         match (self, key) {

@@ -15,8 +15,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::collateral::{self, CollateralStartError};
 use crate::config::Config;
 use crate::dice::AwsDice;
+use crate::evidence::OwnEvidence;
 use crate::keeper::Keeper;
 use crate::listen::{self, Api, BindError};
 use crate::opening::{self, Opening, OpeningError};
@@ -25,6 +27,7 @@ use crate::ready::{self, ReadyFileError};
 use crate::recovery::Desk;
 use crate::service::Service;
 use crate::startup::{self, StartupManifestError};
+use crate::tee::{Tee, TeeError};
 use crate::tls::{self, Identity, TlsError};
 use crate::{grpc, process, rest};
 
@@ -39,6 +42,12 @@ pub enum StartError {
     /// There is neither an old state nor a new one.
     #[error(transparent)]
     Opening(#[from] OpeningError),
+    /// There is no TEE, or it gives no evidence.
+    #[error(transparent)]
+    Tee(#[from] TeeError),
+    /// Collateral cannot be obtained as configured.
+    #[error(transparent)]
+    Collateral(#[from] CollateralStartError),
     /// A thread could not be started.
     #[error("a thread cannot be started: {0}")]
     Thread(#[from] io::Error),
@@ -72,7 +81,11 @@ pub struct Running {
 /// # Errors
 /// [`StartError`]: whatever is missing for a Coordinator that can do its work.
 pub async fn start(config: &Config) -> Result<Running, StartError> {
-    tracing::warn!("SIMULATION: no TEE protects this Coordinator, its secrets or its marbles");
+    if config.tee.is_simulated() {
+        tracing::warn!("SIMULATION: no TEE protects this Coordinator, its secrets or its marbles");
+    }
+    let tee = Tee::find(config)?;
+    let judge = collateral::judge(config)?;
     if let Some(address) = &config.prometheus_address {
         tracing::warn!(%address, "metrics are not served by this version");
     }
@@ -81,12 +94,14 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         keeper,
         writer,
         recovery,
-    } = start_keeper(config, &dice)?;
+    } = start_keeper(config, &tee, &dice)?;
     let limits = Limits {
         bytes: config.limit_manifest,
         entries: config.limit_entries,
     };
-    let service = Service::new(keeper, dice, limits, hsm_environment(config)).with_recovery(recovery);
+    let own_evidence = own_evidence(&tee, &keeper)?;
+    let platform = hsm_environment(config, &tee);
+    let service = Service::new(keeper, dice, limits, platform, judge, own_evidence).with_recovery(recovery);
 
     // The addresses are taken before a startup manifest is set: a start that fails should leave nothing behind.
     let client = listen::bind(&config.client_address).await?;
@@ -98,6 +113,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
 
     let (stop, stopping) = watch::channel(false);
     let mut servers = JoinSet::new();
+    keep_collateral_fresh(&mut servers, &service, &stopping);
     serve_client_api(&mut servers, client, &service, config, &stopping)?;
     serve_marble_api(&mut servers, mesh, &service, config, &stopping)?;
     if let Some(path) = &config.ready_file {
@@ -164,7 +180,7 @@ fn serve_marble_api(
         }
     };
     let tls = tls::marble_api(Arc::new(identity))?;
-    let api: Api = grpc::marble::api(service.clone(), config.simulation, config.logging.http_errors);
+    let api: Api = grpc::marble::api(service.clone(), config.logging.http_errors);
     let limits = listen::Limits {
         streams: MARBLE_STREAMS,
         body_bytes: ACTIVATION_BYTES,
@@ -176,14 +192,33 @@ fn serve_marble_api(
 
 /// What sealing with an Azure HSM lacks: always something, until there is a client for it. A manifest that asks for it
 /// must not be set without it.
-fn hsm_environment(config: &Config) -> HsmEnvironment {
+fn hsm_environment(config: &Config, tee: &Tee) -> HsmEnvironment {
     let mut environment = HsmEnvironment::from_lookup(|variable| config.azure.is_set(variable));
     if environment.missing.is_empty() {
         environment
             .missing
             .push("a client for Azure HSMs, which this version does not have".to_owned());
     }
+    environment.without_seal_key = !tee.seals();
     environment
+}
+
+/// A Coordinator outside simulation that cannot get evidence about itself does not start (`spec/08`).
+fn own_evidence(tee: &Tee, keeper: &Keeper) -> Result<OwnEvidence, TeeError> {
+    let own = OwnEvidence::new(tee.issuer.clone());
+    own.prepare(&keeper.snapshot().authority().root)?;
+    Ok(own)
+}
+
+/// Until the Coordinator stops.
+fn keep_collateral_fresh(servers: &mut JoinSet<()>, service: &Service, stopping: &watch::Receiver<bool>) {
+    let (service, mut stopping) = (service.clone(), stopping.clone());
+    servers.spawn(async move {
+        tokio::select! {
+            () = service.judge().collaterals().keep_fresh() => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+    });
 }
 
 fn limits() -> listen::Limits {
@@ -202,9 +237,9 @@ struct Kept {
 }
 
 /// Starts the keeper on what is kept of the deployment, or on a new one.
-fn start_keeper(config: &Config, dice: &Arc<PrefetchingDice>) -> Result<Kept, StartError> {
+fn start_keeper(config: &Config, tee: &Tee, dice: &Arc<PrefetchingDice>) -> Result<Kept, StartError> {
     let shared: Arc<dyn Dice> = Arc::clone(dice) as Arc<dyn Dice>;
-    let Opening { state, journal, lock } = opening::state(config, &shared)?;
+    let Opening { state, journal, lock } = opening::state(config, tee, &shared)?;
     let recovery = lock.map(Desk::open).transpose()?;
     let desk = recovery.clone();
     let dice = Arc::clone(dice);

@@ -1,10 +1,11 @@
 //! The Coordinator: the shell around `marblerun_core`. Sockets, files, clock and dice are here; rules are not.
 
-mod admission;
 pub mod assemble;
 pub mod certificate;
+pub mod collateral;
 pub mod config;
 pub mod dice;
+pub mod evidence;
 pub mod grpc;
 pub mod keeper;
 pub mod listen;
@@ -20,5 +21,6 @@ pub mod seal;
 pub mod service;
 pub mod startup;
 pub mod store;
+pub mod tee;
 pub mod tls;
 mod wanted;

@@ -38,7 +38,7 @@ fn run() -> anyhow::Result<()> {
         }
     };
     process::harden()?;
-    observe::log::start(&config.logging, true)?;
+    observe::log::start(&config.logging, config.tee.is_simulated())?;
     // Every TLS configuration names its provider; this is for libraries that would look for one.
     let _ = tls::provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -13,7 +13,6 @@ use marblerun_core::state::State;
 
 use crate::config::Config;
 use crate::keeper::{Check, Journal, JournalError, RecoverError};
-use crate::seal::simulation::SimulationSealKeys;
 use crate::seal::{SealKeyError, place};
 use crate::service::now;
 use crate::store::StoreError;
@@ -21,6 +20,7 @@ use crate::store::checkpoint::Waker;
 use crate::store::files::FileStore;
 use crate::store::journal::SealedJournal;
 use crate::store::open::{Found, Opened, open};
+use crate::tee::{Tee, TeeError};
 
 /// Bytes of a root secret (`spec/02`).
 const ROOT_SECRET: usize = 32;
@@ -37,6 +37,9 @@ pub enum OpeningError {
     /// A new certificate authority could not be made.
     #[error(transparent)]
     Crypto(#[from] CryptoFault),
+    /// There is no evidence for its root certificate.
+    #[error(transparent)]
+    Tee(#[from] TeeError),
 }
 
 /// What the Coordinator begins with.
@@ -56,43 +59,53 @@ pub struct Opening {
 ///
 /// # Errors
 /// [`OpeningError`]: the directory is in use, damaged, or has lost its state.
-pub fn state(config: &Config, dice: &Arc<dyn Dice>) -> Result<Opening, OpeningError> {
+pub fn state(config: &Config, tee: &Tee, dice: &Arc<dyn Dice>) -> Result<Opening, OpeningError> {
     let store = FileStore::open(&config.seal_directory, now)?;
     match place::close_to_others(&config.seal_directory) {
         Ok(notices) => notices.iter().for_each(|notice| tracing::warn!("{notice}")),
         Err(error) => tracing::warn!(%error, "who may write the directory of the sealed state is not known"),
     }
-    let seal = SimulationSealKeys::new(config.simulation, &config.seal_directory, Arc::clone(dice))?;
+    let seal = tee.seal_keys(&config.seal_directory, dice)?;
     let Opened {
         found,
         journal,
         notices,
-    } = open(Box::new(store), Arc::new(seal), Arc::clone(dice), config.fresh)?;
+    } = open(Box::new(store), seal, Arc::clone(dice), config.fresh)?;
     for notice in &notices {
         tracing::warn!("{notice}");
     }
     let (state, lock) = match found {
         Found::State(state) => (*state, None),
-        Found::Nothing => (begin(config, &**dice, false)?, None),
+        Found::Nothing => (begin(config, tee, &**dice, false)?, None),
         Found::Locked { reason, lock } => {
             tracing::warn!(
                 reason,
                 "the state does not open: waiting for recovery or a new manifest"
             );
-            (begin(config, &**dice, true)?, Some(lock))
+            (begin(config, tee, &**dice, true)?, Some(lock))
         }
     };
     let journal = Box::new(Durable(journal));
     Ok(Opening { state, journal, lock })
 }
 
-fn begin(config: &Config, dice: &dyn Dice, recovering: bool) -> Result<State, CryptoFault> {
-    let authority = authority::create(
+/// A new authority, whose root certificate carries evidence about this Coordinator (`spec/03`).
+fn begin(config: &Config, tee: &Tee, dice: &dyn Dice, recovering: bool) -> Result<State, OpeningError> {
+    let mut failed = None;
+    let authority = authority::create_with(
         config.suite,
         &config.dns_names,
-        None,
         &Ambient { now: now(), dice },
+        |public_key| {
+            tee.certificate_evidence(public_key).unwrap_or_else(|error| {
+                failed = Some(error);
+                None
+            })
+        },
     )?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
     let root_secret = SecretBytes::fill_with(ROOT_SECRET, |bytes| dice.fill(bytes));
     Ok(State::begin(authority, root_secret, recovering))
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use marblerun_attestation::Admission;
+use marblerun_attestation::{Admission, Claims};
 use marblerun_core::ambient::{Ambient, Dice, Timestamp};
 use marblerun_core::decision::{Decision, Prepared, Verdict};
 use marblerun_core::flow::sign_quote::{self, SignedQuote};
@@ -16,12 +16,13 @@ use marblerun_core::flow::{
 };
 use marblerun_core::manifest::{HsmEnvironment, Limits, Name};
 use marblerun_core::phase::Phase;
-use marblerun_core::refusal::Refusal;
+use marblerun_core::refusal::{Refusal, RefusalKind};
 use marblerun_core::secret::upload::Upload;
 use marblerun_core::state::State;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 
+use crate::evidence::{Judge, OwnEvidence};
 use crate::keeper::Keeper;
 use crate::recovery::{Desk, RecoverRefusal};
 use settle::{changing, take_turn};
@@ -45,6 +46,8 @@ pub struct Service {
     preparing_requests: Arc<Semaphore>,
     /// Where recovery secrets are handed in, if the start found a state that does not open.
     recovery: Option<Arc<Desk>>,
+    judge: Arc<Judge>,
+    own_evidence: Arc<OwnEvidence>,
     /// Who writes secrets has one; an update that writers made stale takes all of them.
     writing_secrets: Arc<Semaphore>,
 }
@@ -78,7 +81,14 @@ pub struct ActivationRequest {
 
 impl Service {
     /// Puts the Coordinator together.
-    pub fn new(keeper: Keeper, dice: Arc<dyn Dice>, limits: Limits, hsm_environment: HsmEnvironment) -> Self {
+    pub fn new(
+        keeper: Keeper,
+        dice: Arc<dyn Dice>,
+        limits: Limits,
+        hsm_environment: HsmEnvironment,
+        judge: Judge,
+        own_evidence: OwnEvidence,
+    ) -> Self {
         Self {
             keeper,
             dice,
@@ -88,6 +98,8 @@ impl Service {
             preparing_marbles: Arc::new(Semaphore::new(PREPARING_AT_ONCE)),
             preparing_requests: Arc::new(Semaphore::new(PREPARING_AT_ONCE)),
             recovery: None,
+            judge: Arc::new(judge),
+            own_evidence: Arc::new(own_evidence),
             writing_secrets: Arc::new(Semaphore::new(PREPARING_AT_ONCE)),
         }
     }
@@ -106,6 +118,16 @@ impl Service {
     /// The limits manifests are held to.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Judges the evidence of others.
+    pub fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// Evidence about this Coordinator.
+    pub fn own_evidence(&self) -> &Arc<OwnEvidence> {
+        &self.own_evidence
     }
 
     /// Sets the first manifest. `keep` sees the recovery secrets before the decision: if it refuses, nothing
@@ -216,16 +238,32 @@ impl Service {
         .await
     }
 
-    /// Verifies an SGX quote and signs what came of it. In simulation there is nothing to verify quotes with, so that
-    /// none is verifiable.
+    /// Verifies an SGX quote and signs what came of it.
     ///
     /// # Errors
-    /// As [`sign_quote::examine`]; `Malformed` for a quote that is not verifiable.
-    pub fn sign_quote(&self, quote: Vec<u8>) -> Result<SignedQuote, Refusal> {
-        sign_quote::examine(&self.snapshot(), quote)?;
-        Err(sign_quote::not_verifiable(
-            "this Coordinator runs in simulation, where quotes cannot be verified",
-        ))
+    /// As [`sign_quote::examine`]; `Malformed` for a quote that is not verifiable, `Unavailable` when that cannot be
+    /// said now.
+    pub async fn sign_quote(&self, quote: Vec<u8>) -> Result<SignedQuote, Refusal> {
+        let posted = sign_quote::examine(&self.snapshot(), quote)?;
+        let claims = self
+            .judge
+            .claims_of(posted.quote().clone())
+            .await
+            .map_err(|error| {
+                error.into_refusal(
+                    "the quote is not verifiable",
+                    RefusalKind::Malformed,
+                    &"sign-quote",
+                )
+            })?;
+        let Claims::Sgx(claims) = claims else {
+            return Err(sign_quote::not_verifiable("expected an SGX quote"));
+        };
+        let ambient = Ambient {
+            now: now(),
+            dice: &*self.dice,
+        };
+        sign_quote::sign(&self.snapshot(), &posted, claims.tcb_status, &ambient)
     }
 
     /// The published state in the format of the original.

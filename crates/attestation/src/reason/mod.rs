@@ -20,6 +20,24 @@ pub struct Refused {
     pub reason: Box<Reason>,
 }
 
+impl Refused {
+    /// Whether the reason lies in the collateral, not in the evidence: out of date, not signed, for something else. It
+    /// is the business of who obtained it. A certificate that was revoked is the evidence's own.
+    pub fn is_about_collateral(&self) -> bool {
+        match self.step {
+            Step::Collateral => !matches!(*self.reason, Reason::Revoked { .. }),
+            Step::SecondOpinion => true,
+            _ => matches!(
+                *self.reason,
+                Reason::AnotherCollateral { .. }
+                    | Reason::CollateralKind { .. }
+                    | Reason::Fmspc { .. }
+                    | Reason::PceId { .. }
+            ),
+        }
+    }
+}
+
 impl Step {
     pub(crate) fn refuse(self, reason: Reason) -> Refused {
         Refused {

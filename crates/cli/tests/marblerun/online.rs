@@ -593,7 +593,7 @@ async fn without_insecure_the_evidence_decides() {
         .await;
     failed(
         &outcome,
-        "verification by evidence is not available in this version; use --insecure",
+        "was not verified: step 1, format: unknown format of evidence",
     );
     // With --insecure it is taken, and its evidence can be kept for a look.
     let outcome = enclave

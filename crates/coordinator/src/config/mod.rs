@@ -2,20 +2,21 @@
 //!
 //! A flag wins over the environment, the environment over the file, the file over the default. A bad value ends
 //! the start with one line that says which setting, what was found and what was expected. This module alone
-//! turns a setting into [`SimulationMode`]: nothing else in the program can switch protection off.
+//! turns a setting into a token of simulation: nothing else in the program can switch protection off.
 
 mod settings;
+mod tee;
 mod value;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use marblerun_attestation::SimulationMode;
 use marblerun_core::pki::CryptoSuite;
 use marblerun_core::pki::HostName;
 use zeroize::Zeroizing;
 
+pub use tee::{Collateral, SimulatedEvidence, Simulation, Tee};
 pub use value::{ListenAddress, LogFormat, LogLevel};
 
 use settings::{CommandLine, Sources};
@@ -38,8 +39,14 @@ pub struct Config {
     pub development: bool,
     /// How and what to log.
     pub logging: Logging,
-    /// Proof that a simulated TEE was asked for: this run protects nothing.
-    pub simulation: SimulationMode,
+    /// What protects this run.
+    pub tee: Tee,
+    /// The evidence of this Coordinator, in strict simulation.
+    pub simulated_evidence: SimulatedEvidence,
+    /// Where collateral for evidence comes from.
+    pub collateral: Collateral,
+    /// Below it lie the pseudo-files of TEEs: `/`.
+    pub root: PathBuf,
     /// The suite of a state made by this run.
     pub suite: CryptoSuite,
     /// Bytes a manifest may have.
@@ -137,11 +144,6 @@ pub enum ConfigError {
         /// What is missing, and what to do.
         reason: &'static str,
     },
-    /// Neither a TEE that can be used nor an explicit wish to simulate one.
-    #[error(
-        "no TEE is supported by this version: start with --simulation (or OE_SIMULATION=1) to run without protection"
-    )]
-    NoTee,
 }
 
 /// What a command line asks for.
@@ -193,7 +195,6 @@ fn check(
     if read.switch("distributed")? {
         return Err(read.unsupported("distributed", "this version runs as a single instance"));
     }
-    let simulation = simulation(&read)?.ok_or(ConfigError::NoTee)?;
     let development = read.switch("dev-mode")?;
     let base = read.text("cwd").map(PathBuf::from);
     Ok(Config {
@@ -248,7 +249,10 @@ fn check(
                 .filter(|text| !text.is_empty())
                 .cloned(),
         },
-        simulation,
+        tee: tee::tee(&read)?,
+        simulated_evidence: tee::simulated_evidence(&read)?,
+        collateral: tee::collateral(&read, base.as_deref())?,
+        root: PathBuf::from("/"),
         suite: read.or("crypto-suite", CryptoSuite::default(), value::SUITE, |name| {
             CryptoSuite::parse(name).ok()
         })?,
@@ -278,18 +282,6 @@ fn check(
             authority_host: read.text("azure-authority-host"),
         },
     })
-}
-
-/// Simulation, when it was asked for in so many words.
-fn simulation(read: &Reader<'_>) -> Result<Option<SimulationMode>, ConfigError> {
-    if read.switch("simulation-strict")? {
-        return Err(read.unsupported(
-            "simulation-strict",
-            "evidence of the software TEE cannot be verified by this version; use --simulation",
-        ));
-    }
-    let wanted = read.switch("simulation")?;
-    Ok(wanted.then(SimulationMode::by_explicit_configuration))
 }
 
 /// Typed access to the settings.
@@ -437,18 +429,22 @@ mod tests {
 
     #[test]
     fn simulation_is_only_ever_explicit() {
-        let refused = "no TEE is supported by this version: start with --simulation (or OE_SIMULATION=1) to run without protection";
-        for variables in [&[][..], &[("OE_SIMULATION", "")], &[("OE_SIMULATION", "0")]] {
-            assert_eq!(error(&[], variables), refused);
+        let tee = |flags: &[&str], variables: &[(&str, &str)]| run(flags, variables).unwrap().tee;
+        let is_strict = |tee| matches!(tee, Tee::Simulated(Simulation::Strict(_)));
+        let is_lenient = |tee| matches!(tee, Tee::Simulated(Simulation::Lenient(_)));
+        for variables in [&[][..], &[("OE_SIMULATION", "0")], &[("OE_SIMULATION", "")]] {
+            assert_eq!(tee(&[], variables), Tee::Hardware, "{variables:?}");
         }
-        assert_eq!(error(&["--simulation=0"], &[("OE_SIMULATION", "1")]), refused);
-        assert!(run(&[], &[("OE_SIMULATION", "1")]).is_ok());
-        assert!(run(&["--simulation"], &[("OE_SIMULATION", "0")]).is_ok());
-        assert_eq!(
-            error(&[], &[("OE_SIMULATION", "true")]),
-            "OE_SIMULATION: expected 1 (on) or 0 (off), found `true`"
-        );
-        assert!(error(&["--simulation-strict"], &[]).starts_with("--simulation-strict: "));
+        assert_eq!(tee(&["--simulation=0"], &[("OE_SIMULATION", "1")]), Tee::Hardware);
+        assert!(is_lenient(tee(&[], &[("OE_SIMULATION", "1")])));
+        assert!(is_lenient(tee(&["--simulation"], &[("OE_SIMULATION", "0")])));
+        assert!(error(&[], &[("OE_SIMULATION", "yes")]).starts_with("OE_SIMULATION: expected"));
+        assert!(is_strict(tee(&["--simulation-strict"], &[])));
+        assert!(is_strict(tee(
+            &["--simulation-strict"],
+            &[("OE_SIMULATION", "1")]
+        )));
+        assert!(error(&["--simulated-tee=sev"], &[]).starts_with("--simulated-tee: expected"));
     }
 
     #[test]

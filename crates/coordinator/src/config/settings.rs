@@ -94,7 +94,52 @@ pub(super) const SETTINGS: &[Setting] = &[
     switch(
         "simulation-strict",
         &[],
-        "Simulation that admits no unverified evidence",
+        "Simulation that admits only evidence of the software TEE, verified. Gives no protection at all",
+    ),
+    value(
+        "simulated-tee",
+        &["EDG_SIMULATED_TEE"],
+        "Strict simulation: sgx, tdx or snp [default: sgx]",
+    ),
+    value(
+        "simulated-claims",
+        &["EDG_SIMULATED_CLAIMS"],
+        "Strict simulation: JSON object with what the evidence claims, named as in packages",
+    ),
+    value(
+        "pccs-url",
+        &["EDG_PCCS_URL"],
+        "Service with collateral of SGX and TDX [default: that of Intel]",
+    ),
+    value(
+        "kds-url",
+        &["EDG_KDS_URL"],
+        "Service with certificates of SEV-SNP [default: that of AMD]",
+    ),
+    value(
+        "collateral-ca",
+        &["EDG_COLLATERAL_CA"],
+        "PEM file with the only authorities these services are trusted by [default: the public ones]",
+    ),
+    value(
+        "collateral-dir",
+        &["EDG_COLLATERAL_DIR"],
+        "Directory with collateral, looked at before any service",
+    ),
+    value(
+        "collateral-grace",
+        &["EDG_COLLATERAL_GRACE"],
+        "How long collateral is used after its end when no newer can be had, like 12h or 3d [default: 0]",
+    ),
+    switch(
+        "collateral-offline",
+        &["EDG_COLLATERAL_OFFLINE"],
+        "Take collateral from the directory only",
+    ),
+    switch(
+        "collateral-insecure-http",
+        &["EDG_COLLATERAL_INSECURE_HTTP"],
+        "Reach these services over plain HTTP, not only on this machine",
     ),
     value(
         "crypto-suite",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use marblerun_core::pki::HostName;
 
@@ -14,6 +15,28 @@ pub(super) const LOG_LEVEL: &str = "debug, info, warn or error";
 pub(super) const SUITE: &str = "p256-aes128 or p384-aes256";
 pub(super) const LIMIT_MANIFEST: &str = "a number of bytes from 1 to 1073741824";
 pub(super) const LIMIT_ENTRIES: &str = "a number from 1 to 10000000";
+
+pub(super) const SIMULATED_TEE: &str = "sgx, tdx or snp";
+pub(super) const GRACE: &str = "a whole number with unit s, m, h or d, at most 30 days";
+
+/// A duration of at most 30 days; without unit, 0 only.
+pub(super) fn grace(text: &str) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return None,
+    };
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits.then(|| number.parse().ok())??;
+    Some(Duration::from_secs(number.checked_mul(seconds)?)).filter(|grace| *grace <= LONGEST)
+}
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +174,29 @@ pub(super) fn limit_entries(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn graces_have_a_unit_and_an_end() {
+        let seconds = |text| grace(text).map(|grace| grace.as_secs());
+        assert_eq!(seconds("0"), Some(0));
+        assert_eq!(seconds("90s"), Some(90));
+        assert_eq!(seconds("5m"), Some(300));
+        assert_eq!(seconds("12h"), Some(12 * 3600));
+        assert_eq!(seconds("30d"), Some(30 * 24 * 3600));
+        for bad in [
+            "",
+            "1",
+            "d",
+            "-1d",
+            "+1d",
+            "31d",
+            "1w",
+            "1ü",
+            "99999999999999999999d",
+        ] {
+            assert_eq!(seconds(bad), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn addresses_have_a_port_and_may_have_a_host() {

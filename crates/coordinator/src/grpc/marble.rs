@@ -1,6 +1,5 @@
 //! The Marble API (`spec/04`): service `rpc.Marble`, one method.
 
-use marblerun_attestation::SimulationMode;
 use marblerun_core::flow::activate;
 use marblerun_core::refusal::{Refusal, RefusalKind};
 use marblerun_wire::marble::{
@@ -10,7 +9,6 @@ use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
 use zeroize::Zeroizing;
 
-use crate::admission::admit;
 use crate::config::LogLevel;
 use crate::listen::{Api, PeerCertificate};
 use crate::observe::{at_level, counts};
@@ -20,8 +18,8 @@ use crate::service::{ActivationRequest, Service};
 const LONGEST_MESSAGE: usize = 4 << 10;
 
 /// The Marble API of a Coordinator.
-pub fn api(service: Service, simulation: SimulationMode, error_level: LogLevel) -> Api {
-    let server = MarbleServer::new(MarbleApi { service, simulation })
+pub fn api(service: Service, error_level: LogLevel) -> Api {
+    let server = MarbleServer::new(MarbleApi { service })
         .max_decoding_message_size(REQUEST_LIMIT)
         .max_encoding_message_size(REPLY_LIMIT);
     let router = Routes::new(server).prepare().into_axum_router();
@@ -35,35 +33,81 @@ pub fn api(service: Service, simulation: SimulationMode, error_level: LogLevel) 
 
 struct MarbleApi {
     service: Service,
-    simulation: SimulationMode,
 }
 
 #[tonic::async_trait]
 impl Marble for MarbleApi {
     async fn activate(&self, request: Request<ActivationReq>) -> Result<Response<ActivationResp>, Status> {
+        let asked = Asked::of(request.get_ref());
         // Phase and type cost nothing to check; evidence does.
-        activate::examine(&self.service.snapshot(), &request.get_ref().marble_type).map_err(status)?;
-        if request.extensions().get::<PeerCertificate>().is_none() {
+        activate::examine(&self.service.snapshot(), &request.get_ref().marble_type)
+            .map_err(|refusal| asked.refuse(&refusal))?;
+        let Some(PeerCertificate(certificate)) = request.extensions().get().cloned() else {
             return Err(Status::unauthenticated("a TLS client certificate is required"));
-        }
+        };
         let ActivationReq {
             quote,
             csr,
             marble_type,
             uuid,
         } = request.into_inner();
-        let admission = admit(self.simulation, &quote);
+        let admission = self.service.judge().admit(quote, &certificate).await;
         let request = ActivationRequest {
             marble_type,
             uuid,
             csr,
-            admission,
+            admission: admission.map_err(|refusal| asked.refuse(&refusal))?,
             fits,
         };
-        let activated = self.service.activate(request).await.map_err(status)?;
+        let activated = self.service.activate(request).await;
+        let activated = activated.map_err(|refusal| asked.refuse(&refusal))?;
         tracing::info!(marble_type = &*activated.marble_type, uuid = %activated.uuid, "marble activated");
         let parameters = Some(on_the_wire(&activated.parameters));
         Ok(Response::new(ActivationResp { parameters }))
+    }
+}
+
+/// Who asked to be activated, as it says: what a log line of a refusal needs to be understood by itself.
+struct Asked {
+    marble_type: String,
+    uuid: String,
+}
+
+impl Asked {
+    /// What strangers send is repeated, but not at any length.
+    fn of(request: &ActivationReq) -> Self {
+        let short = |text: &str| text.chars().take(100).collect();
+        Self {
+            marble_type: short(&request.marble_type),
+            uuid: short(&request.uuid),
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Status {
+        let Self { marble_type, uuid } = self;
+        let kind = refusal.kind();
+        counts::refused(kind);
+        match kind {
+            RefusalKind::Internal => {
+                tracing::error!(
+                    marble_type,
+                    uuid,
+                    message = refusal.message(),
+                    detail = refusal.detail(),
+                    "activation failed"
+                );
+            }
+            _ => at_level!(
+                LogLevel::Warn,
+                ?kind,
+                marble_type,
+                uuid,
+                reason = refusal.message(),
+                detail = refusal.detail(),
+                "activation refused"
+            ),
+        }
+        Status::new(code(kind), shortened(refusal.message()))
     }
 }
 
@@ -79,29 +123,6 @@ fn code(kind: RefusalKind) -> Code {
         RefusalKind::Unavailable => Code::Unavailable,
         RefusalKind::TooLarge | RefusalKind::Internal => Code::Internal,
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
-fn status(refusal: Refusal) -> Status {
-    let kind = refusal.kind();
-    counts::refused(kind);
-    match kind {
-        RefusalKind::Internal => {
-            tracing::error!(
-                message = refusal.message(),
-                detail = refusal.detail(),
-                "activation failed"
-            );
-        }
-        _ => at_level!(
-            LogLevel::Warn,
-            ?kind,
-            reason = refusal.message(),
-            detail = refusal.detail(),
-            "activation refused"
-        ),
-    }
-    Status::new(code(kind), shortened(refusal.message()))
 }
 
 fn shortened(message: &str) -> String {

@@ -4,29 +4,37 @@ use axum::extract::State;
 use axum::response::Response;
 use http::Uri;
 use marblerun_core::flow::inspect;
-use marblerun_wire::rest::{decode_nonce, v1, v2};
+use marblerun_wire::rest::{Base64Bytes, decode_nonce, v1, v2};
 
-use super::reply::{self, Version};
+use super::reply::{self, RefusedAs, Version};
 use super::{Rest, body};
 
 pub(super) async fn v1(State(rest): State<Rest>, uri: Uri) -> Response {
-    answer(&rest, &uri, Version::V1)
+    match quote(&rest, &uri, Version::V1).await {
+        Ok((cert, quote)) => reply::success(v1::Quote { cert, quote }),
+        Err(response) => response,
+    }
 }
 
 pub(super) async fn v2(State(rest): State<Rest>, uri: Uri) -> Response {
-    answer(&rest, &uri, Version::V2)
+    match quote(&rest, &uri, Version::V2).await {
+        Ok((cert, quote)) => reply::success(v2::Quote { cert, quote }),
+        Err(response) => response,
+    }
 }
 
-fn answer(rest: &Rest, uri: &Uri, version: Version) -> Response {
-    if let Err(reason) = nonce(uri) {
-        return reply::bad_request(version, reason);
-    }
-    let cert = inspect::certificate_chain(&rest.service.snapshot());
-    // A simulated TEE has no evidence to show; without simulation this version does not start.
-    match version {
-        Version::V1 => reply::success(v1::Quote { cert, quote: None }),
-        Version::V2 => reply::success(v2::Quote { cert, quote: None }),
-    }
+/// The certificates and the evidence over the root certificate of one snapshot.
+async fn quote(rest: &Rest, uri: &Uri, version: Version) -> Result<(String, Option<Base64Bytes>), Response> {
+    let nonce = nonce(uri).map_err(|reason| reply::bad_request(version, reason))?;
+    let state = rest.service.snapshot();
+    let quote = rest
+        .service
+        .own_evidence()
+        .quote(&state.authority().root, &nonce)
+        .await
+        .map_err(|refusal| reply::refusal(version, RefusedAs::ServerError, &refusal))?;
+    let quote = quote.map(|quote| Base64Bytes(quote.to_vec()));
+    Ok((inspect::certificate_chain(&state), quote))
 }
 
 /// The nonce that evidence shall cover: base64url, with or without padding; empty when there is none.

@@ -27,7 +27,7 @@ async fn sign(rest: &Rest, request: Request<Body>) -> Result<v2::QuoteSigned, Re
     let body = body.map_err(|refusal| reply::unread(Version::V2, refusal))?;
     let posted: v2::SignQuote =
         read_body(body.as_ref()).map_err(|error| reply::bad_request(Version::V2, error.to_string()))?;
-    let signed = rest.service.sign_quote(posted.sgx_quote.0);
+    let signed = rest.service.sign_quote(posted.sgx_quote.0).await;
     let signed = signed.map_err(|refusal| refuse(&refusal))?;
     Ok(v2::QuoteSigned {
         tcb_status: signed.tcb_status.as_str().to_owned(),

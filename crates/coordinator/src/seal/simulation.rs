@@ -4,13 +4,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use marblerun_attestation::SimulationMode;
 use marblerun_core::ambient::Dice;
 use marblerun_core::sealed::KeyBinding;
 use marblerun_core::secret::value::SecretBytes;
 use zeroize::Zeroizing;
 
 use super::{SealKeyError, SealKeys};
+use crate::config::Simulation;
 use crate::store::disk::{Directory, Disk as _, write_whole};
 
 /// The file with the key, in the directory of the state. It is not `sealed_key`: whoever removes that one to
@@ -34,7 +34,7 @@ impl SimulationSealKeys {
     ///
     /// # Errors
     /// [`SealKeyError::Failed`] if there can be no such directory.
-    pub fn new(_: SimulationMode, directory: &Path, dice: Arc<dyn Dice>) -> Result<Self, SealKeyError> {
+    pub fn new(_: Simulation, directory: &Path, dice: Arc<dyn Dice>) -> Result<Self, SealKeyError> {
         let disk = Directory::open(directory).map_err(|error| SealKeyError::Failed {
             path: directory.to_owned(),
             reason: error.to_string(),
@@ -79,12 +79,14 @@ impl SealKeys for SimulationSealKeys {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use marblerun_attestation::SimulationMode;
+
     use super::*;
     use crate::dice::AwsDice;
 
     fn keys(directory: &Path) -> SimulationSealKeys {
         SimulationSealKeys::new(
-            SimulationMode::by_explicit_configuration(),
+            Simulation::Lenient(SimulationMode::by_explicit_configuration()),
             directory,
             Arc::new(AwsDice),
         )

@@ -153,23 +153,6 @@ async fn a_marble_gets_what_the_manifest_gives_it() {
 }
 
 #[tokio::test]
-async fn a_quote_is_admitted_with_a_warning_in_simulation() {
-    let directory = tempfile::tempdir().unwrap();
-    let program = start(directory.path(), &[]);
-    program.set_manifest(&manifest()).await;
-    let request = ActivationReq {
-        quote: vec![7; 500],
-        ..request("plain", UUID)
-    };
-    program.marble().await.activate(request).await.unwrap();
-    assert!(
-        program.log().contains("admitted without being verified"),
-        "{}",
-        program.log()
-    );
-}
-
-#[tokio::test]
 async fn racers_never_exceed_the_budget() {
     let directory = tempfile::tempdir().unwrap();
     let program = Arc::new(start(directory.path(), &[]));

@@ -9,6 +9,8 @@ mod certificates;
 #[cfg(test)]
 mod client_api;
 #[cfg(test)]
+mod evidence;
+#[cfg(test)]
 mod export;
 #[cfg(test)]
 mod golden;

@@ -28,7 +28,7 @@ fn last_line(text: &str) -> &str {
 fn a_start_that_fails_says_why_in_one_line() {
     let text = fail(&["--simulation=0"], &[]);
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.contains("no TEE is supported"), "{text}");
+    assert!(text.contains("no TEE that the Coordinator can use"), "{text}");
     let text = fail(&[], &[("EDG_DEBUG_LOGGING", "yes")]);
     assert_eq!(
         text,

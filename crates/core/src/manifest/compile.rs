@@ -9,7 +9,7 @@ use super::content::Contents;
 use super::document::{Node, parse};
 use super::field::Field;
 use super::hsm::HsmEnvironment;
-use super::model::{Manifest, Role};
+use super::model::{Manifest, Role, SealMode};
 use super::report::{ManifestError, Report, Warning};
 use super::section::Section;
 use super::{Checked, Limits};
@@ -135,6 +135,15 @@ fn compile_sections(
     };
     let recovery_keys = recovery_keys::read(&key_section).into_iter().collect();
     let config = config::read(&root.field("Config"), &counts, environment);
+    if environment.is_some_and(|environment| environment.without_seal_key)
+        && key_section.entries.is_empty()
+        && config.seal_mode != SealMode::Disabled
+    {
+        key_field.problem(
+            "missing: this Coordinator's TEE has no seal key, so that after a restart only recovery opens the state; \
+             expected at least one recovery key, or Config.SealMode Disabled",
+        );
+    }
     let infrastructures = infrastructures::read(&infrastructure_section)
         .into_iter()
         .collect();

@@ -1,10 +1,13 @@
-//! What the shell tells about the settings of sealing with an Azure HSM.
+//! What the shell tells about the machine, as far as manifests depend on it.
 
-/// Which settings `AzureHSMSealing` needs and does not find. This crate reads no environment: the shell does.
+/// How the data key can be sealed here: what `AzureHSMSealing` needs and does not find, and whether the TEE has a seal
+/// key. This crate reads no environment: the shell does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HsmEnvironment {
     /// The variables that are not set or empty; none: the feature can be used.
     pub missing: Vec<String>,
+    /// The TEE has no seal key: nothing but recovery opens a state after a restart (`spec/06`).
+    pub without_seal_key: bool,
 }
 
 impl HsmEnvironment {
@@ -30,7 +33,10 @@ impl HsmEnvironment {
                     .to_owned(),
             );
         }
-        Self { missing }
+        Self {
+            missing,
+            without_seal_key: false,
+        }
     }
 }
 

@@ -29,7 +29,10 @@ fn binding() -> ReportBinding {
 }
 
 fn manifest(document: &Value) -> Manifest {
-    let environment = HsmEnvironment { missing: Vec::new() };
+    let environment = HsmEnvironment {
+        missing: Vec::new(),
+        without_seal_key: false,
+    };
     match check(document.to_string().as_bytes(), &Limits::default(), &environment) {
         Ok(checked) => checked.manifest,
         Err(error) => panic!("{error}"),

@@ -388,7 +388,10 @@ fn config_is_read() {
             "FeatureGates": ["signquoteendpoint", "MONOTONICCOUNTER", "AzureHSMSealing"],
         }),
     );
-    let ready = HsmEnvironment { missing: Vec::new() };
+    let ready = HsmEnvironment {
+        missing: Vec::new(),
+        without_seal_key: false,
+    };
     let raw = manifest.to_string();
     let config = check(raw.as_bytes(), &Limits::default(), &ready)
         .map_err(|error| error.to_string())

@@ -1,8 +1,12 @@
 //! One thing wrong at a time: users, roles, recovery keys, TLS, the configuration.
 
+use marblerun_core::manifest::{HsmEnvironment, Limits, check};
 use serde_json::{Value, json};
 
-use super::support::{RECOVERY, USER_ED25519, USER_P256, assert_each_refused, assert_refused, patched, set};
+use super::support::{
+    RECOVERY, USER_ED25519, USER_P256, assert_each_refused, assert_refused, check_value, no_hsm, patched,
+    set, small,
+};
 
 #[test]
 fn users() {
@@ -396,4 +400,28 @@ fn config() {
     let mut manifest = patched("/Config", json!({"UpdateThreshold": 2}));
     set(&mut manifest, "/Marbles/marble/Roles", json!(["updater"]));
     assert_refused(&manifest, "Config.UpdateThreshold", "(1)");
+}
+
+#[test]
+fn where_no_seal_key_is_a_manifest_needs_a_recovery_key() {
+    let without = HsmEnvironment {
+        without_seal_key: true,
+        ..no_hsm()
+    };
+    let check = |manifest: &Value| {
+        check(manifest.to_string().as_bytes(), &Limits::default(), &without)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(check(&small()), Ok(()));
+    let mut manifest = small();
+    set(&mut manifest, "/RecoveryKeys", json!({}));
+    let refused = check(&manifest).unwrap_err();
+    assert!(
+        refused.contains("RecoveryKeys: missing: this Coordinator's TEE has no seal key"),
+        "{refused}"
+    );
+    assert!(check_value(&manifest).is_ok(), "elsewhere it may have none");
+    set(&mut manifest, "/Config/SealMode", json!("Disabled"));
+    assert_eq!(check(&manifest), Ok(()));
 }

@@ -78,6 +78,7 @@ pub fn set(manifest: &mut Value, pointer: &str, value: Value) {
 pub fn no_hsm() -> HsmEnvironment {
     HsmEnvironment {
         missing: vec!["EDG_MAA_URL".to_owned()],
+        without_seal_key: false,
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use marblerun_attestation::issue::Environment;
@@ -78,6 +78,20 @@ impl Invocation {
             Environment::Occlum => Self::Occlum(command.to_vec()),
             _ => Self::Command(command.to_vec()),
         })
+    }
+}
+
+impl Invocation {
+    /// The file of the program the command line names, if it names one; a name without slash is looked up in `PATH`.
+    pub(super) fn program(&self, variables: &BTreeMap<OsString, OsString>) -> Option<PathBuf> {
+        let (Self::Command(command) | Self::Occlum(command) | Self::GramineEntrypoint(_, command)) = self;
+        let program = Path::new(command.first()?);
+        if program.components().count() > 1 {
+            return Some(program.to_owned());
+        }
+        std::env::split_paths(variables.get(OsStr::new("PATH"))?)
+            .map(|directory| directory.join(program))
+            .find(|path| path.is_file())
     }
 }
 

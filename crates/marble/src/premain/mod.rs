@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use marblerun_attestation::issue::{self, IssueError, Issuer, SystemName};
+use marblerun_attestation::issue::{self, IssueError, Issuer, NoEvidence, SystemName};
 use marblerun_wire::marble::ActivationReq;
 
 use self::activate::Activated;
@@ -36,10 +36,11 @@ pub use self::apply::ApplyError;
 pub use self::command::{Application, CommandError};
 use self::credentials::Credentials;
 pub use self::credentials::CredentialsError;
+pub use self::evidence::SimulatedTeeError;
 pub use self::occlum::OcclumIssuer;
 use self::pinned::PinnedRoot;
 pub use self::pinned::{NotThePinned, PinError};
-pub use self::settings::{LogFormat, Names, Settings, SettingsError};
+pub use self::settings::{LogFormat, Names, Settings, SettingsError, Simulated};
 pub use self::transparent_tls::TransparentTlsDemanded;
 pub use self::uuid_file::UuidFileError;
 
@@ -86,6 +87,9 @@ pub enum PremainError {
     /// Key, certificate or CSR cannot be made.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// The software TEE is wanted in a way it cannot be had.
+    #[error(transparent)]
+    SimulatedTee(#[from] SimulatedTeeError),
     /// The TEE gave no evidence.
     #[error("no evidence from the TEE: {0}")]
     Evidence(#[from] IssueError),
@@ -112,6 +116,18 @@ pub enum PremainError {
 /// # Errors
 /// [`PremainError`], by step. Before step 8 nothing was written but the UUID file.
 pub fn prepare(surroundings: &Surroundings) -> Result<Application, PremainError> {
+    prepare_with(surroundings, None)
+}
+
+/// [`prepare`] for a program that gets its evidence in a way of its own; `issuer` takes the place of the TEE that would
+/// be found.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_with(
+    surroundings: &Surroundings,
+    issuer: Option<&dyn Issuer>,
+) -> Result<Application, PremainError> {
     // Steps 1 and 2. A wrong command line is found before an activation is spent on it.
     let settings = Settings::read(|name| {
         surroundings
@@ -136,12 +152,21 @@ pub fn prepare(surroundings: &Surroundings) -> Result<Application, PremainError>
         .as_deref()
         .map(PinnedRoot::read)
         .transpose()?;
-    let issuer = evidence::issuer(environment, &surroundings.root);
+    let found = match issuer {
+        Some(_) => None,
+        None => Some(evidence::issuer(
+            environment,
+            &surroundings.root,
+            settings.simulated.as_ref(),
+            invocation.program(&surroundings.variables).as_deref(),
+        )?),
+    };
+    let issuer = issuer.or(found.as_deref()).unwrap_or(&NoEvidence);
 
     let Activated {
         mut parameters,
         server_certificate,
-    } = activate_marble(&settings, issuer.as_ref())?;
+    } = activate_marble(&settings, issuer)?;
 
     // Step 7
     match pinned {

@@ -22,6 +22,17 @@ pub struct Settings {
     pub uuid_file: PathBuf,
     /// `EDG_MARBLE_ACTIVATION_TIMEOUT`: how long attempts to reach the Coordinator are begun.
     pub activation_timeout: Duration,
+    /// `EDG_SIMULATED_TEE` and `EDG_SIMULATED_CLAIMS`, or `OE_SIMULATION=1`: what is simulated where there is no TEE.
+    pub simulated: Option<Simulated>,
+}
+
+/// Evidence of the software TEE, for a marble without TEE (spec/08, "Simulation mode").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Simulated {
+    /// `sgx`, `tdx` or `snp`.
+    pub tee: String,
+    /// JSON object with what it claims.
+    pub claims: Option<String>,
 }
 
 /// The names a marble asks to have in its certificate; without repetition.
@@ -114,6 +125,22 @@ impl Settings {
         let timeout = text(ACTIVATION_TIMEOUT, TIMEOUT_EXPECTED)?;
         let activation_timeout = parse_duration(timeout.as_deref().unwrap_or("60s"))?;
 
+        let simulation = text("OE_SIMULATION", SWITCH_EXPECTED)?;
+        let simulation = parse_switch("OE_SIMULATION", simulation.as_deref())?;
+        let tee = text(SIMULATED_TEE, TEES_EXPECTED)?;
+        let claims = text("EDG_SIMULATED_CLAIMS", "a JSON object")?;
+        let simulated = match tee.as_deref() {
+            Some("sgx" | "tdx" | "snp") => tee,
+            Some(other) => {
+                return Err(SettingsError::Wrong {
+                    variable: SIMULATED_TEE,
+                    found: other.into(),
+                    expected: TEES_EXPECTED,
+                });
+            }
+            None => simulation.then(|| "sgx".to_owned()),
+        };
+
         Ok(Self {
             marble_type,
             coordinator,
@@ -121,6 +148,7 @@ impl Settings {
             names,
             uuid_file,
             activation_timeout,
+            simulated: simulated.map(|tee| Simulated { tee, claims }),
         })
     }
 }
@@ -132,11 +160,27 @@ pub(super) const COORDINATOR_ROOT: &str = "EDG_MARBLE_COORDINATOR_ROOT";
 const DNS_NAMES: &str = "EDG_MARBLE_DNS_NAMES";
 const ACTIVATION_TIMEOUT: &str = "EDG_MARBLE_ACTIVATION_TIMEOUT";
 
+const SIMULATED_TEE: &str = "EDG_SIMULATED_TEE";
+const TEES_EXPECTED: &str = "sgx, tdx or snp";
+const SWITCH_EXPECTED: &str = "1 (on) or 0 (off)";
+
 const NAMES_EXPECTED: &str = "DNS names and IP addresses, separated by commas";
 const TIMEOUT_EXPECTED: &str =
     "a whole number with unit ms, s, m or h (without unit: seconds), at most 24 hours";
 
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+fn parse_switch(variable: &'static str, text: Option<&str>) -> Result<bool, SettingsError> {
+    match text {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(other) => Err(SettingsError::Wrong {
+            variable,
+            found: other.into(),
+            expected: SWITCH_EXPECTED,
+        }),
+    }
+}
 
 fn parse_address(text: &str) -> Result<CoordinatorAddress, SettingsError> {
     text.parse().map_err(|_| SettingsError::Wrong {
@@ -225,6 +269,7 @@ mod tests {
             },
             uuid_file: "uuid".into(),
             activation_timeout: Duration::from_secs(60),
+            simulated: None,
         };
         assert_eq!(read(&[(MARBLE_TYPE, "frontend")]).as_ref(), Ok(&expected));
         let empty = [
@@ -235,6 +280,8 @@ mod tests {
             ("EDG_MARBLE_UUID_FILE", ""),
             ("EDG_CWD", ""),
             (ACTIVATION_TIMEOUT, ""),
+            (SIMULATED_TEE, ""),
+            ("OE_SIMULATION", "0"),
         ];
         assert_eq!(read(&empty), Ok(expected));
         for missing in [&[][..], &[(MARBLE_TYPE, "")]] {
@@ -242,6 +289,26 @@ mod tests {
                 read(missing).unwrap_err().to_string(),
                 "EDG_MARBLE_TYPE is not set: expected a marble type of the manifest"
             );
+        }
+    }
+
+    #[test]
+    fn a_tee_is_simulated_only_when_that_is_asked_for() {
+        let with = |more: &[(&str, &str)]| {
+            let settings = read(&[&[(MARBLE_TYPE, "t")], more].concat());
+            settings.map(|settings| {
+                settings
+                    .simulated
+                    .map(|simulated| (simulated.tee, simulated.claims))
+            })
+        };
+        assert_eq!(with(&[("EDG_SIMULATED_CLAIMS", "{}")]), Ok(None));
+        assert_eq!(with(&[("OE_SIMULATION", "1")]), Ok(Some(("sgx".into(), None))));
+        let claims = [(SIMULATED_TEE, "snp"), ("EDG_SIMULATED_CLAIMS", "{}")];
+        assert_eq!(with(&claims), Ok(Some(("snp".into(), Some("{}".into())))));
+        for (variable, value) in [(SIMULATED_TEE, "sev"), ("OE_SIMULATION", "yes")] {
+            let refused = with(&[(variable, value)]).unwrap_err().to_string();
+            assert!(refused.starts_with(variable), "{refused}");
         }
     }
 

@@ -86,7 +86,10 @@ impl Finding {
         match check(
             manifest,
             &Limits::default(),
-            &HsmEnvironment { missing: Vec::new() },
+            &HsmEnvironment {
+                missing: Vec::new(),
+                without_seal_key: false,
+            },
         ) {
             Ok(checked) => {
                 for warning in checked.warnings {

@@ -31,6 +31,7 @@ use super::journal::SealedJournal;
 use super::memory::MemoryStore;
 use super::open::{Found, Notice, Opened, open};
 use super::{Store as _, StoreError, Stored};
+use crate::config::Simulation;
 use crate::dice::AwsDice;
 use crate::seal::none::NoSealKeys;
 use crate::seal::simulation::SimulationSealKeys;

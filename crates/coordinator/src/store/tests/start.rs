@@ -38,7 +38,7 @@ fn a_copy_of_the_data_alone_leads_to_recovery_in_an_empty_place() {
     let elsewhere = Place::new();
     elsewhere.write(DATA, &place.read(DATA));
     let simulation = SimulationSealKeys::new(
-        SimulationMode::by_explicit_configuration(),
+        Simulation::Lenient(SimulationMode::by_explicit_configuration()),
         elsewhere.path(),
         Arc::new(AwsDice),
     );
@@ -54,7 +54,7 @@ fn in_simulation_a_fresh_start_is_fresh_with_and_without_the_simulated_key() {
     let place = Place::new();
     let simulation = || {
         SimulationSealKeys::new(
-            SimulationMode::by_explicit_configuration(),
+            Simulation::Lenient(SimulationMode::by_explicit_configuration()),
             place.path(),
             Arc::new(AwsDice),
         )

@@ -171,7 +171,12 @@ impl Program {
 
     /// A connection of a marble with a certificate of its own.
     pub async fn channel(&self) -> Channel {
-        let config = Arc::new(client_config(Some(&ClientIdentity::self_signed()), &["h2"]));
+        self.channel_as(&ClientIdentity::self_signed()).await
+    }
+
+    /// A connection of a marble with this certificate.
+    pub async fn channel_as(&self, identity: &ClientIdentity) -> Channel {
+        let config = Arc::new(client_config(Some(identity), &["h2"]));
         let mesh = self.mesh;
         let connector = tower::service_fn(move |_: http::Uri| {
             let config = Arc::clone(&config);
@@ -192,13 +197,26 @@ impl Program {
 
     /// Activates a marble of a type under a UUID.
     pub async fn activate(&self, marble_type: &str, uuid: &str) -> Result<Parameters, tonic::Status> {
+        self.activate_with(marble_type, uuid, |_| Vec::new()).await
+    }
+
+    /// Activates a marble with evidence that is made for its certificate, DER.
+    pub async fn activate_with(
+        &self,
+        marble_type: &str,
+        uuid: &str,
+        evidence: impl FnOnce(&[u8]) -> Vec<u8>,
+    ) -> Result<Parameters, tonic::Status> {
+        let identity = ClientIdentity::self_signed();
         let request = ActivationReq {
-            quote: Vec::new(),
+            quote: evidence(&identity.certificate),
             csr: csr(),
             marble_type: marble_type.to_owned(),
             uuid: uuid.to_owned(),
         };
-        let reply = self.marble().await.activate(request).await?;
+        let channel = self.channel_as(&identity).await;
+        let mut marble = MarbleClient::new(channel).max_decoding_message_size(16 << 20);
+        let reply = marble.activate(request).await?;
         Ok(reply.into_inner().parameters.unwrap())
     }
 }

@@ -1,0 +1,60 @@
+//! What evidence is verified with, from the flags.
+
+use anyhow::{Context as _, Result, bail};
+use marblerun_client::EvidenceVerifier;
+use marblerun_collateral::{Config, ServiceUrl, Services, Source, Trust};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use crate::files;
+use crate::flags::{CollateralFlags, GlobalFlags};
+use crate::output::simulation;
+
+/// Longest file with authorities that is read, in bytes.
+const MAXIMUM_AUTHORITIES: usize = 1 << 20;
+
+/// Under the roots of the manufacturers, or with `--accept-simulation` under those of the software TEE.
+pub fn verifier(flags: &GlobalFlags) -> Result<EvidenceVerifier> {
+    let chosen = &flags.collateral;
+    let verifier = if flags.accept_simulation {
+        simulation("--accept-simulation: evidence of the software TEE proves nothing");
+        let named = chosen.pccs_url.is_some() || chosen.kds_url.is_some();
+        let source = if named {
+            services(chosen)?
+        } else {
+            Source::SoftwareTee
+        };
+        EvidenceVerifier::dangerous_software_tee(config(chosen, source))
+    } else {
+        EvidenceVerifier::hardware(config(chosen, services(chosen)?))
+    };
+    verifier.context("collateral cannot be had as the flags say")
+}
+
+fn config(flags: &CollateralFlags, source: Source) -> Config {
+    let mut config = Config::new(source);
+    config.directory.clone_from(&flags.collateral_dir);
+    config
+}
+
+/// The services that the flags name.
+pub fn services(flags: &CollateralFlags) -> Result<Source> {
+    let mut services = Services::default();
+    if let Some(url) = &flags.pccs_url {
+        services.pccs = url.parse::<ServiceUrl>().context("--pccs-url")?;
+    }
+    if let Some(url) = &flags.kds_url {
+        services.kds = url.parse::<ServiceUrl>().context("--kds-url")?;
+    }
+    if let Some(path) = &flags.collateral_ca {
+        let pem = files::read(path, MAXIMUM_AUTHORITIES)?;
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<_, _>>()
+            .with_context(|| format!("{}: expected PEM certificates", path.display()))?;
+        if certificates.is_empty() {
+            bail!("{}: expected PEM certificates, found none", path.display());
+        }
+        services.trust = Trust::Only(certificates);
+    }
+    Ok(Source::Services(Box::new(services)))
+}
