@@ -94,7 +94,7 @@ fn list(path: &Path) -> io::Result<Vec<Seen>> {
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        if name.starts_with('.') || !Item::is_name(&name) {
+        if !Item::is_name(&name) {
             continue;
         }
         // A link to nowhere, or a file that has just gone.

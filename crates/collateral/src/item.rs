@@ -101,9 +101,9 @@ fn ending(name: &str) -> Option<Ending> {
 }
 
 impl Item {
-    /// Whether a file of this name would be read.
-    pub(crate) fn is_name(name: &str) -> bool {
-        ending(name).is_some()
+    /// Whether a file of this name in a directory would be read: hidden ones are not.
+    pub fn is_name(name: &str) -> bool {
+        !name.starts_with('.') && ending(name).is_some()
     }
 
     /// Reads a file; only the ending of its name counts.

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod certificate;
+mod collateral;
 mod completion;
 mod manifest;
 mod recover;
@@ -35,6 +36,9 @@ pub enum Command {
     /// Hand in a recovery secret that was signed elsewhere, and what is needed for that
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     RecoverWithSignature(recover_with_signature::Arguments),
+    /// Fetch and look at collateral: what evidence is verified with
+    #[command(subcommand, arg_required_else_help = true)]
+    Collateral(collateral::Command),
     /// Export the state, look at sealed states
     #[command(subcommand, arg_required_else_help = true)]
     State(state::Command),
@@ -53,6 +57,7 @@ pub fn run(command: &Command, flags: &GlobalFlags, output: &Output) -> Result<()
         Command::Secret(command) => secret::run(command, flags, output),
         Command::Recover(arguments) => recover::run(arguments, flags, output),
         Command::RecoverWithSignature(arguments) => recover_with_signature::run(arguments, flags, output),
+        Command::Collateral(command) => collateral::run(command, output),
         Command::State(command) => state::run(command, flags, output),
         Command::Version => version::run(output),
         Command::Completion(arguments) => completion::run(arguments, output),

@@ -7,6 +7,7 @@
     reason = "helpers of tests"
 )]
 
+mod collateral;
 mod offline;
 mod online;
 mod recover;

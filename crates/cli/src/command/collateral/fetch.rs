@@ -1,0 +1,156 @@
+//! `collateral fetch`
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use marblerun_attestation::collateral::{CollateralNeeded, DcapNeeded, DcapTee, PckAuthority};
+use marblerun_attestation::{ProductionRoots, Quote, ReportBinding, SimulationRoots, TrustRoots, Verifier};
+use marblerun_collateral::{
+    Asker, Collaterals, Config, Item, ServiceUrl, Services, Source, Trust, system_clock,
+};
+use serde_json::json;
+
+use super::say_simulation;
+use crate::files;
+use crate::output::Output;
+use crate::session;
+
+/// Longest file with certificates that is read, in bytes.
+const MAXIMUM_CERTIFICATES: usize = 1 << 20;
+
+/// Arguments of `fetch`.
+#[derive(Args)]
+pub struct Arguments {
+    /// File with evidence of the platform: a quote or a report as it was received
+    #[arg(value_name = "EVIDENCE", required_unless_present = "fmspc", conflicts_with_all = ["fmspc", "tee", "ca"])]
+    evidence: Option<PathBuf>,
+    /// Platform with SGX or TDX, without evidence: its FMSPC, 12 hex digits
+    #[arg(long, value_name = "HEX", requires_all = ["tee", "ca"], value_parser = fmspc)]
+    fmspc: Option<[u8; 6]>,
+    /// With --fmspc: the kind of TEE
+    #[arg(long, value_name = "TEE", requires = "fmspc")]
+    tee: Option<Tee>,
+    /// With --fmspc: the issuer of the platform's certificate
+    #[arg(long, value_name = "CA", requires = "fmspc")]
+    ca: Option<Ca>,
+    /// Directory to write into; it is made if it is not there
+    #[arg(short, long, value_name = "DIR", allow_hyphen_values = true)]
+    output: PathBuf,
+    /// Intel's service or a PCCS
+    #[arg(long, value_name = "URL", default_value = Services::INTEL_PCS)]
+    pccs_url: ServiceUrl,
+    /// Where the CRL of the Intel SGX root is [default: Intel's distribution point for Intel's service, else the PCCS]
+    #[arg(long, value_name = "URL")]
+    root_crl_url: Option<ServiceUrl>,
+    /// AMD's key distribution service or a cache of it
+    #[arg(long, value_name = "URL", default_value = Services::AMD_KDS)]
+    kds_url: ServiceUrl,
+    /// File with the CAs that the services' certificates are under, PEM [default: the public roots]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    collateral_ca: Option<PathBuf>,
+    /// Allow http to other hosts than this one
+    #[arg(long)]
+    insecure_http: bool,
+    /// Take evidence and collateral of the software TEE; without --pccs-url and --kds-url it is made here
+    #[arg(long)]
+    simulation: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Tee {
+    Sgx,
+    Tdx,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Ca {
+    Processor,
+    Platform,
+}
+
+fn fmspc(text: &str) -> Result<[u8; 6], String> {
+    let mut bytes = [0; 6];
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| "expected 12 hex digits".to_owned())?;
+    Ok(bytes)
+}
+
+/// Fetches what the platform needs, checks it below the pinned roots, and writes it.
+pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
+    if arguments.simulation {
+        say_simulation();
+        fetch(arguments, SimulationRoots::development(), output)
+    } else {
+        fetch(arguments, ProductionRoots::pinned(), output)
+    }
+}
+
+fn fetch<R: TrustRoots + Clone>(arguments: &Arguments, roots: R, output: &Output) -> Result<()> {
+    let needed = match (&arguments.evidence, arguments.fmspc, arguments.tee, arguments.ca) {
+        (Some(path), ..) => needed_by(path, roots.clone())?,
+        (None, Some(fmspc), Some(tee), Some(ca)) => CollateralNeeded::Dcap(DcapNeeded {
+            tee: match tee {
+                Tee::Sgx => DcapTee::Sgx,
+                Tee::Tdx => DcapTee::Tdx,
+            },
+            fmspc,
+            authority: match ca {
+                Ca::Processor => PckAuthority::Processor,
+                Ca::Platform => PckAuthority::Platform,
+            },
+        }),
+        _ => bail!("expected a file with evidence, or --fmspc with --tee and --ca"),
+    };
+    let collaterals = Collaterals::new(Config::new(source(arguments)?), roots, system_clock())?;
+    let obtained = session::run(async { Ok(collaterals.get(&needed, Asker::Trusted).await?) })?;
+
+    let directory = &arguments.output;
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let mut written = Vec::new();
+    for item in Item::of(&obtained.collateral)? {
+        let path = item
+            .write(directory)
+            .with_context(|| format!("cannot write into {}", directory.display()))?;
+        written.push(path.to_string_lossy().into_owned());
+    }
+    let until = obtained.collateral.next_update().map(|until| until.to_string());
+    let mut text = format!("Collateral written to: {}", written.join(", "));
+    if let Some(until) = &until {
+        text.push_str(&format!("\nFetch it again before: {until}"));
+    }
+    output.result(&text, &json!({"files": written, "nextUpdate": until}))
+}
+
+/// What evidence in a file needs. What it is bound to was the business of whoever received it.
+fn needed_by<R: TrustRoots>(path: &Path, roots: R) -> Result<CollateralNeeded> {
+    let quote = Quote::new(files::read(path, Quote::LIMIT)?)?;
+    let data = quote
+        .unverified_report_data()
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .with_context(|| format!("{} is empty", path.display()))?;
+    let binding = ReportBinding::report_data_itself(data);
+    Verifier::new(roots)
+        .collateral_needed(&quote, &binding, (system_clock())())
+        .with_context(|| format!("the evidence in {} is refused", path.display()))
+}
+
+fn source(arguments: &Arguments) -> Result<Source> {
+    let defaults = Services::default();
+    let made_here =
+        arguments.simulation && arguments.pccs_url == defaults.pccs && arguments.kds_url == defaults.kds;
+    if made_here {
+        return Ok(Source::SoftwareTee);
+    }
+    let trust = match &arguments.collateral_ca {
+        None => Trust::PublicRoots,
+        Some(path) => Trust::from_pem(&files::read(path, MAXIMUM_CERTIFICATES)?)
+            .with_context(|| format!("cannot use {}", path.display()))?,
+    };
+    Ok(Source::Services(Box::new(Services {
+        pccs: arguments.pccs_url.clone(),
+        root_crl: arguments.root_crl_url.clone(),
+        kds: arguments.kds_url.clone(),
+        trust,
+        insecure_http: arguments.insecure_http,
+    })))
+}

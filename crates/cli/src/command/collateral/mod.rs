@@ -1,0 +1,31 @@
+//! `collateral …`
+
+mod fetch;
+mod show;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::output::{Output, simulation};
+
+/// The second word.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Fetch the collateral of a platform into a directory, for Coordinators and clients without a network
+    Fetch(fetch::Arguments),
+    /// Print what files of collateral are, until when they last and whether they are signed as they should be
+    Show(show::Arguments),
+}
+
+/// Runs a command.
+pub fn run(command: &Command, output: &Output) -> Result<()> {
+    match command {
+        Command::Fetch(arguments) => fetch::run(arguments, output),
+        Command::Show(arguments) => show::run(arguments, output),
+    }
+}
+
+/// Says that roots which everybody has the keys of are good enough here.
+fn say_simulation() {
+    simulation("collateral of the software TEE, whose keys everybody knows; it proves nothing");
+}
