@@ -12,7 +12,7 @@ use crate::output::{Output, simulation};
 #[derive(Subcommand)]
 pub enum Command {
     /// Fetch the collateral of a platform into a directory, for Coordinators and clients without a network
-    Fetch(fetch::Arguments),
+    Fetch(Box<fetch::Arguments>),
     /// Print what files of collateral are, until when they last and whether they are signed as they should be
     Show(show::Arguments),
 }
