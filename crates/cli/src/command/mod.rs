@@ -57,7 +57,7 @@ pub fn run(command: &Command, flags: &GlobalFlags, output: &Output) -> Result<()
         Command::Secret(command) => secret::run(command, flags, output),
         Command::Recover(arguments) => recover::run(arguments, flags, output),
         Command::RecoverWithSignature(arguments) => recover_with_signature::run(arguments, flags, output),
-        Command::Collateral(command) => collateral::run(command, output),
+        Command::Collateral(command) => collateral::run(command, flags, output),
         Command::State(command) => state::run(command, flags, output),
         Command::Version => version::run(output),
         Command::Completion(arguments) => completion::run(arguments, output),

@@ -88,7 +88,7 @@ fn what_a_platform_needs_is_fetched_and_shown() {
             evidence,
             "-o",
             "dir",
-            "--simulation",
+            "--accept-simulation",
             "--pccs-url",
             &url,
             "--kds-url",
@@ -103,7 +103,7 @@ fn what_a_platform_needs_is_fetched_and_shown() {
     }
     assert_eq!(files(&home.file("dir")), ALL);
 
-    let shown = home.run(&["collateral", "show", "dir", "--simulation"]);
+    let shown = home.run(&["collateral", "show", "dir", "--accept-simulation"]);
     good(&shown);
     assert!(shown.stderr.contains("SIMULATION"), "{shown:?}");
     for part in [
@@ -117,7 +117,14 @@ fn what_a_platform_needs_is_fetched_and_shown() {
     ] {
         assert!(shown.stdout.contains(part), "{part}: {}", shown.stdout);
     }
-    let json = home.run(&["collateral", "show", "dir", "--simulation", "--format", "json"]);
+    let json = home.run(&[
+        "collateral",
+        "show",
+        "dir",
+        "--accept-simulation",
+        "--format",
+        "json",
+    ]);
     let value: Value = serde_json::from_str(&good(&json).stdout).unwrap();
     let rows = value.as_array().unwrap();
     assert_eq!(rows.len(), ALL.len());
@@ -131,7 +138,14 @@ fn what_a_platform_needs_is_fetched_and_shown() {
 fn the_software_tee_needs_no_service() {
     let home = home();
     for evidence in ["sgx.quote", "tdx.quote", "snp.report"] {
-        let outcome = home.run(&["collateral", "fetch", evidence, "-o", "dir", "--simulation"]);
+        let outcome = home.run(&[
+            "collateral",
+            "fetch",
+            evidence,
+            "-o",
+            "dir",
+            "--accept-simulation",
+        ]);
         good(&outcome);
     }
     assert_eq!(files(&home.file("dir")), ALL);
@@ -153,7 +167,7 @@ fn a_platform_of_intel_is_fetched_without_evidence() {
             "processor",
             "-o",
             "dir",
-            "--simulation",
+            "--accept-simulation",
             "--pccs-url",
         ]
     };
@@ -194,20 +208,23 @@ fn what_fails_says_what_and_leaves_no_files() {
     home.write("none.pem", "none");
     for (outcome, part) in [
         (
-            fetch("sgx.quote", &["--simulation"]),
+            fetch("sgx.quote", &["--accept-simulation"]),
             "PCCS has no TCB information for this platform",
         ),
         (
-            fetch("snp.report", &["--simulation"]),
+            fetch("snp.report", &["--accept-simulation"]),
             "KDS: the VCEK certificate cannot be read",
         ),
         // Evidence of the software TEE is none under the roots of the manufacturers.
         (fetch("sgx.quote", &[]), "step 3"),
-        (fetch("empty", &["--simulation"]), "empty is empty"),
-        (fetch("missing", &["--simulation"]), "cannot open missing"),
+        (fetch("empty", &["--accept-simulation"]), "empty is empty"),
+        (fetch("missing", &["--accept-simulation"]), "cannot open missing"),
         (
-            fetch("sgx.quote", &["--simulation", "--collateral-ca", "none.pem"]),
-            "cannot use none.pem",
+            fetch(
+                "sgx.quote",
+                &["--accept-simulation", "--collateral-ca", "none.pem"],
+            ),
+            "none.pem: expected PEM certificates",
         ),
         (
             home.run(&[
@@ -216,7 +233,7 @@ fn what_fails_says_what_and_leaves_no_files() {
                 "sgx.quote",
                 "-o",
                 "dir",
-                "--simulation",
+                "--accept-simulation",
                 "--pccs-url",
                 "http://pccs.example",
             ]),
@@ -231,6 +248,7 @@ fn what_fails_says_what_and_leaves_no_files() {
                 "dir",
                 "--pccs-url",
                 "pccs",
+                "--accept-simulation",
             ]),
             "expected an address such as https://",
         ),

@@ -6,18 +6,15 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use marblerun_attestation::collateral::{CollateralNeeded, DcapNeeded, DcapTee, PckAuthority};
 use marblerun_attestation::{ProductionRoots, Quote, ReportBinding, SimulationRoots, TrustRoots, Verifier};
-use marblerun_collateral::{
-    Asker, Collaterals, Config, Item, ServiceUrl, Services, Source, Trust, system_clock,
-};
+use marblerun_collateral::{Asker, Collaterals, Config, Item, ServiceUrl, Source, system_clock};
 use serde_json::json;
 
 use super::say_simulation;
+use crate::evidence;
 use crate::files;
+use crate::flags::GlobalFlags;
 use crate::output::Output;
 use crate::session;
-
-/// Longest file with certificates that is read, in bytes.
-const MAXIMUM_CERTIFICATES: usize = 1 << 20;
 
 /// Arguments of `fetch`.
 #[derive(Args)]
@@ -37,24 +34,12 @@ pub struct Arguments {
     /// Directory to write into; it is made if it is not there
     #[arg(short, long, value_name = "DIR", allow_hyphen_values = true)]
     output: PathBuf,
-    /// Intel's service or a PCCS
-    #[arg(long, value_name = "URL", default_value = Services::INTEL_PCS)]
-    pccs_url: ServiceUrl,
     /// Where the CRL of the Intel SGX root is [default: Intel's distribution point for Intel's service, else the PCCS]
     #[arg(long, value_name = "URL")]
     root_crl_url: Option<ServiceUrl>,
-    /// AMD's key distribution service or a cache of it
-    #[arg(long, value_name = "URL", default_value = Services::AMD_KDS)]
-    kds_url: ServiceUrl,
-    /// File with the CAs that the services' certificates are under, PEM [default: the public roots]
-    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
-    collateral_ca: Option<PathBuf>,
     /// Allow http to other hosts than this one
     #[arg(long)]
     insecure_http: bool,
-    /// Take evidence and collateral of the software TEE; without --pccs-url and --kds-url it is made here
-    #[arg(long)]
-    simulation: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -75,17 +60,23 @@ fn fmspc(text: &str) -> Result<[u8; 6], String> {
     Ok(bytes)
 }
 
-/// Fetches what the platform needs, checks it below the pinned roots, and writes it.
-pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
-    if arguments.simulation {
+/// Fetches what the platform needs, checks it below the pinned roots, and writes it. With `--accept-simulation` it is that
+/// of the software TEE, made here unless a service is named.
+pub fn run(arguments: &Arguments, flags: &GlobalFlags, output: &Output) -> Result<()> {
+    if flags.accept_simulation {
         say_simulation();
-        fetch(arguments, SimulationRoots::development(), output)
+        fetch(arguments, flags, SimulationRoots::development(), output)
     } else {
-        fetch(arguments, ProductionRoots::pinned(), output)
+        fetch(arguments, flags, ProductionRoots::pinned(), output)
     }
 }
 
-fn fetch<R: TrustRoots + Clone>(arguments: &Arguments, roots: R, output: &Output) -> Result<()> {
+fn fetch<R: TrustRoots + Clone>(
+    arguments: &Arguments,
+    flags: &GlobalFlags,
+    roots: R,
+    output: &Output,
+) -> Result<()> {
     let needed = match (&arguments.evidence, arguments.fmspc, arguments.tee, arguments.ca) {
         (Some(path), ..) => needed_by(path, roots.clone())?,
         (None, Some(fmspc), Some(tee), Some(ca)) => CollateralNeeded::Dcap(DcapNeeded {
@@ -101,7 +92,7 @@ fn fetch<R: TrustRoots + Clone>(arguments: &Arguments, roots: R, output: &Output
         }),
         _ => bail!("expected a file with evidence, or --fmspc with --tee and --ca"),
     };
-    let collaterals = Collaterals::new(Config::new(source(arguments)?), roots, system_clock())?;
+    let collaterals = Collaterals::new(Config::new(source(arguments, flags)?), roots, system_clock())?;
     let obtained = session::run(async { Ok(collaterals.get(&needed, Asker::Trusted).await?) })?;
 
     let directory = &arguments.output;
@@ -134,23 +125,15 @@ fn needed_by<R: TrustRoots>(path: &Path, roots: R) -> Result<CollateralNeeded> {
         .with_context(|| format!("the evidence in {} is refused", path.display()))
 }
 
-fn source(arguments: &Arguments) -> Result<Source> {
-    let defaults = Services::default();
-    let made_here =
-        arguments.simulation && arguments.pccs_url == defaults.pccs && arguments.kds_url == defaults.kds;
-    if made_here {
+fn source(arguments: &Arguments, flags: &GlobalFlags) -> Result<Source> {
+    let chosen = &flags.collateral;
+    if flags.accept_simulation && chosen.pccs_url.is_none() && chosen.kds_url.is_none() {
         return Ok(Source::SoftwareTee);
     }
-    let trust = match &arguments.collateral_ca {
-        None => Trust::PublicRoots,
-        Some(path) => Trust::from_pem(&files::read(path, MAXIMUM_CERTIFICATES)?)
-            .with_context(|| format!("cannot use {}", path.display()))?,
-    };
-    Ok(Source::Services(Box::new(Services {
-        pccs: arguments.pccs_url.clone(),
-        root_crl: arguments.root_crl_url.clone(),
-        kds: arguments.kds_url.clone(),
-        trust,
-        insecure_http: arguments.insecure_http,
-    })))
+    let mut source = evidence::services(chosen)?;
+    if let Source::Services(services) = &mut source {
+        services.root_crl.clone_from(&arguments.root_crl_url);
+        services.insecure_http = arguments.insecure_http;
+    }
+    Ok(source)
 }

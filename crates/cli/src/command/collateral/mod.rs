@@ -6,6 +6,7 @@ mod show;
 use anyhow::Result;
 use clap::Subcommand;
 
+use crate::flags::GlobalFlags;
 use crate::output::{Output, simulation};
 
 /// The second word.
@@ -18,10 +19,10 @@ pub enum Command {
 }
 
 /// Runs a command.
-pub fn run(command: &Command, output: &Output) -> Result<()> {
+pub fn run(command: &Command, flags: &GlobalFlags, output: &Output) -> Result<()> {
     match command {
-        Command::Fetch(arguments) => fetch::run(arguments, output),
-        Command::Show(arguments) => show::run(arguments, output),
+        Command::Fetch(arguments) => fetch::run(arguments, flags, output),
+        Command::Show(arguments) => show::run(arguments, flags, output),
     }
 }
 

@@ -10,6 +10,7 @@ use marblerun_collateral::{Inspected, Item, system_clock};
 use serde_json::{Value, json};
 
 use super::say_simulation;
+use crate::flags::GlobalFlags;
 use crate::output::Output;
 
 /// Arguments of `show`.
@@ -18,15 +19,12 @@ pub struct Arguments {
     /// Files, or directories of files
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// Take collateral of the software TEE
-    #[arg(long)]
-    simulation: bool,
 }
 
 /// Prints what each file is. Fails if one cannot be read or does not hold below the pinned roots; being out of date is
 /// only said.
-pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
-    if arguments.simulation {
+pub fn run(arguments: &Arguments, flags: &GlobalFlags, output: &Output) -> Result<()> {
+    if flags.accept_simulation {
         say_simulation();
         show(arguments, &SimulationRoots::development(), output)
     } else {
