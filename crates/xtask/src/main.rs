@@ -1,6 +1,7 @@
-//! What people run on this repository: `cargo xtask demo` shows a deployment, `cargo xtask tidy` checks the rules
-//! of the house that no compiler checks.
+//! What people run on this repository: `cargo xtask demo` shows a deployment, `cargo xtask crash` tries to
+//! make it lose something, `cargo xtask tidy` checks the rules of the house that no compiler checks.
 
+mod crash;
 mod demo;
 mod tidy;
 
@@ -25,6 +26,8 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Try to make the Coordinator lose something: kills, full disks, bit rot, lost files, clocks, copies
+    Crash(crash::Arguments),
     /// Check the architecture: dependency arrows, file lengths, forbidden calls and words, links
     Tidy,
 }
@@ -32,6 +35,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Demo { keep } => demo::run(&repository_root(), keep),
+        Task::Crash(arguments) => crash::run(&repository_root(), &arguments),
         Task::Tidy => tidy::run(&repository_root()),
     };
     match done {

@@ -6,6 +6,8 @@
 mod process;
 mod programs;
 
+pub use programs::executables;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -85,7 +85,7 @@ impl Programs {
 }
 
 /// Name of each program that Cargo reports, and its file.
-fn executables(messages: impl std::io::BufRead) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+pub fn executables(messages: impl std::io::BufRead) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
     for message in Message::parse_stream(messages) {
         if let Message::CompilerArtifact(artifact) = message?

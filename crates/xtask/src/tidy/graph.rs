@@ -39,7 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("marblerun-bench", &["marblerun-wire", "marblerun-attestation"]),
     ("marblerun-injector", &[]),
-    ("xtask", &[]),
+    ("xtask", &["marblerun-client"]),
 ];
 
 /// Crates that nothing we ship may reach: one cryptographic provider, no C library beside it.
