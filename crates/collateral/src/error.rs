@@ -56,8 +56,7 @@ impl fmt::Display for Document {
     }
 }
 
-/// Why there is no collateral. For logs: it tells of services and caches, of which strangers are told nothing
-/// (spec/08); to them say [`CollateralError::TO_STRANGERS`].
+/// Why there is no collateral. For logs: it tells of services and caches.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CollateralError {
@@ -200,7 +199,7 @@ pub enum CollateralError {
         why: String,
     },
     /// A VLEK certificate, which AMD gives to cloud providers only: it comes with the report or stands in the directory.
-    #[error("the VLEK certificate stands neither behind the report nor in the directory")]
+    #[error("a VLEK certificate cannot be fetched: expected it behind the report, found none")]
     VlekNotPublished,
     /// A report whose host masks the chip's id and sends no certificate.
     #[error("the report does not name its chip, and no VCEK certificate stands behind it")]
@@ -232,8 +231,14 @@ pub enum CollateralError {
 }
 
 impl CollateralError {
-    /// All that strangers are told, whatever the error is.
-    pub const TO_STRANGERS: &'static str = "collateral for this platform is not available";
+    /// Whether the reason lies in the evidence itself. Only then may strangers be told; of services, caches and the
+    /// directory they learn nothing (spec/08).
+    pub fn is_about_evidence(&self) -> bool {
+        matches!(
+            self,
+            Self::MaskedChip | Self::UnknownProduct | Self::ReportedTcb { .. } | Self::VlekNotPublished
+        )
+    }
 
     /// A word for metrics; there is one for each variant.
     pub fn kind(&self) -> &'static str {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use marblerun_attestation::collateral::CollateralNeeded;
 use marblerun_attestation::verify::check_collateral;
-use marblerun_attestation::{Collateral, FreshnessPolicy, Refused, TrustRoots, UnixSeconds};
+use marblerun_attestation::{Collateral, FreshnessPolicy, Reason, Refused, TrustRoots, UnixSeconds};
 use tokio::sync::watch;
 
 use crate::Clock;
@@ -322,10 +322,15 @@ impl Inner {
             }
             _ => return Err(CollateralError::Interrupted),
         };
-        outcome.map_err(|refused| CollateralError::Refused {
-            origin: dated.origin.as_str(),
-            refused: Box::new(refused),
-        })
+        match outcome {
+            Ok(()) => Ok(()),
+            // A signed statement, and the evidence's own affair: the verifier refuses it with that reason.
+            Err(refused) if matches!(*refused.reason, Reason::Revoked { .. }) => Ok(()),
+            Err(refused) => Err(CollateralError::Refused {
+                origin: dated.origin.as_str(),
+                refused: Box::new(refused),
+            }),
+        }
     }
 }
 

@@ -31,6 +31,7 @@ impl Refused {
                 *self.reason,
                 Reason::AnotherCollateral { .. }
                     | Reason::CollateralKind { .. }
+                    | Reason::AnotherAuthority { .. }
                     | Reason::Fmspc { .. }
                     | Reason::PceId { .. }
             ),

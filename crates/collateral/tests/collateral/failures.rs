@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use marblerun_attestation::claims::{SnpProduct, SnpSigningKey};
 use marblerun_attestation::collateral::CollateralNeeded;
+use marblerun_attestation::fakes::{SnpReportFields, SoftwareTee};
 use marblerun_attestation::reason::Dated;
-use marblerun_attestation::{Reason, SimulationRoots, UnixSeconds};
+use marblerun_attestation::{Quote, Reason, ReportBinding, SimulationRoots, UnixSeconds, Verifier};
 use marblerun_collateral::fakes::{Behaviour, Service};
 use marblerun_collateral::{Asker, CollateralError, Collaterals, Document, ServiceName};
 
@@ -252,14 +254,31 @@ async fn documents_of_the_future_of_others_and_for_others_are_not_taken() {
     })
     .await;
     assert!(matches!(reason, Reason::EndorsedTcb { .. }), "{reason}");
+}
 
-    let reason = refused(milan(), |service| {
-        service.change_amd(|platform| {
-            platform.list.revoked = vec![platform.intermediate.serial.clone()];
-        });
-    })
-    .await;
-    assert!(matches!(reason, Reason::Revoked { .. }), "{reason}");
+#[tokio::test]
+async fn what_says_that_a_certificate_is_revoked_is_kept_and_refuses_the_evidence() {
+    let setup = setup(|_| {}).await;
+    setup.service.change_amd(|platform| {
+        platform.list.revoked = vec![platform.intermediate.serial.clone()];
+    });
+    let binding = ReportBinding::certificate(b"certificate");
+    let platform = SoftwareTee::development()
+        .unwrap()
+        .snp(SnpProduct::Milan, SnpSigningKey::Vcek);
+    let report = SnpReportFields::new(&platform, SnpSigningKey::Vcek, &binding)
+        .sign(&platform)
+        .unwrap();
+    let obtained = setup.collaterals.get(&milan(), Asker::Stranger).await.unwrap();
+    let refused = Verifier::new(SimulationRoots::development())
+        .verify(
+            &Quote::new(report).unwrap(),
+            &binding,
+            &obtained.collateral,
+            UnixSeconds(NOW),
+        )
+        .unwrap_err();
+    assert!(matches!(*refused.reason, Reason::Revoked { .. }), "{refused}");
 }
 
 #[tokio::test]
@@ -279,12 +298,12 @@ async fn a_service_that_is_not_there_is_told_by_its_address() {
 }
 
 #[tokio::test]
-async fn strangers_are_told_nothing_of_services() {
+async fn only_reasons_that_lie_in_the_evidence_are_for_strangers() {
     let service = Service::start().await.unwrap();
     for document in Document::ALL {
-        let error = fails(&service, document, Behaviour::Status(500)).await;
-        assert!(error.to_string().contains("500"));
-        assert!(!CollateralError::TO_STRANGERS.contains("500"));
-        assert_eq!(error.kind(), "status");
+        let error = fails(&service, document, Behaviour::Status(404)).await;
+        assert!(!error.is_about_evidence(), "{error}");
     }
+    assert!(CollateralError::MaskedChip.is_about_evidence());
+    assert!(!CollateralError::TooManyNewPlatforms.is_about_evidence());
 }

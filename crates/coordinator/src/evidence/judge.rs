@@ -42,7 +42,8 @@ impl NotVerified {
     fn is_ours(&self) -> bool {
         match self {
             Self::Refused(refused) => refused.is_about_collateral(),
-            Self::NoCollateral(_) | Self::BrokeOff(_) => true,
+            Self::NoCollateral(error) => !error.is_about_evidence(),
+            Self::BrokeOff(_) => true,
         }
     }
 
