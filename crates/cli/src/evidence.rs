@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use marblerun_client::EvidenceVerifier;
-use marblerun_collateral::{Config, ServiceUrl, Services, Source, Trust};
+use marblerun_collateral::{Clock, Config, ServiceUrl, Services, Source, Trust};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
@@ -14,7 +14,9 @@ use crate::output::simulation;
 const MAXIMUM_AUTHORITIES: usize = 1 << 20;
 
 /// Under the roots of the manufacturers, or with `--accept-simulation` under those of the software TEE.
-pub fn verifier(flags: &GlobalFlags) -> Result<EvidenceVerifier> {
+///
+/// As of the time that `clock` tells.
+pub fn verifier(flags: &GlobalFlags, clock: Clock) -> Result<EvidenceVerifier> {
     let chosen = &flags.collateral;
     let verifier = if flags.accept_simulation {
         simulation("--accept-simulation: evidence of the software TEE proves nothing");
@@ -24,9 +26,9 @@ pub fn verifier(flags: &GlobalFlags) -> Result<EvidenceVerifier> {
         } else {
             Source::SoftwareTee
         };
-        EvidenceVerifier::dangerous_software_tee(config(chosen, source))
+        EvidenceVerifier::dangerous_software_tee(config(chosen, source), clock)
     } else {
-        EvidenceVerifier::hardware(config(chosen, services(chosen)?))
+        EvidenceVerifier::hardware(config(chosen, services(chosen)?), clock)
     };
     verifier.context("collateral cannot be had as the flags say")
 }

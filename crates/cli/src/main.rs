@@ -2,6 +2,7 @@
 
 mod command;
 mod evidence;
+mod evidence_file;
 mod files;
 mod flags;
 mod manifest_file;

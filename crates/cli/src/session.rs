@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use marblerun_client::rest::{text, v2};
 use marblerun_client::{
     Address, Attested, CertificateChain, ClientIdentity, ConnectError, Connector, EvidencePolicy,
-    ExpectedEnclave, Limits, Pin, RequestError, Trust,
+    ExpectedEnclave, Limits, Pin, RequestError, Trust, system_clock,
 };
 
 use crate::evidence;
@@ -72,7 +72,7 @@ impl Session {
         } else {
             let policy = policy(flags)?;
             connector
-                .by_evidence(&policy, &evidence::verifier(flags)?)
+                .by_evidence(&policy, &evidence::verifier(flags, system_clock())?)
                 .await
                 .map_err(|error| match error {
                     ConnectError::Simulation { .. } => {

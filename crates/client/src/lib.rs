@@ -43,4 +43,4 @@ pub use identity::{ClientIdentity, IdentityError};
 /// The types that requests and replies are made of.
 pub use marblerun_wire::rest;
 pub use recovery::{RecoveryKey, RecoveryKeyError, encrypt_recovery_secret, is_plain_recovery_secret};
-pub use verification::{EvidenceError, EvidenceVerifier};
+pub use verification::{EvidenceError, EvidenceVerifier, system_clock};

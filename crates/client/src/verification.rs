@@ -8,7 +8,7 @@ use marblerun_attestation::{
     Claims, ProductionRoots, Quote, Refused, ReportBinding, SimulationRoots, TrustRoots, UnixSeconds,
     Verified, Verifier,
 };
-use marblerun_collateral::{Asker, CollateralError, Collaterals, Config, StartError};
+use marblerun_collateral::{Asker, Clock, CollateralError, Collaterals, Config, StartError};
 
 use crate::attested::Trust;
 
@@ -29,6 +29,15 @@ pub enum EvidenceError {
 /// Verifies evidence, under the roots of the manufacturers or under those of the software TEE, never under both.
 pub struct EvidenceVerifier {
     kind: Kind,
+    clock: Clock,
+}
+
+/// The clock of this machine.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        UnixSeconds(since_epoch.map_or(0, |since_epoch| since_epoch.as_secs()))
+    })
 }
 
 enum Kind {
@@ -37,15 +46,16 @@ enum Kind {
 }
 
 impl EvidenceVerifier {
-    /// Under the roots of the manufacturers, with collateral as configured.
+    /// Under the roots of the manufacturers, with collateral as configured, as of the time that `clock` tells.
     ///
     /// # Errors
     /// The configuration cannot be used.
-    pub fn hardware(collateral: Config) -> Result<Self, StartError> {
+    pub fn hardware(collateral: Config, clock: Clock) -> Result<Self, StartError> {
         let roots = ProductionRoots::pinned();
-        let collaterals = Collaterals::new(collateral, roots.clone(), Arc::new(now))?;
+        let collaterals = Collaterals::new(collateral, roots.clone(), Arc::clone(&clock))?;
         Ok(Self {
             kind: Kind::Hardware(Verifier::new(roots), collaterals),
+            clock,
         })
     }
 
@@ -54,11 +64,12 @@ impl EvidenceVerifier {
     ///
     /// # Errors
     /// The configuration cannot be used.
-    pub fn dangerous_software_tee(collateral: Config) -> Result<Self, StartError> {
+    pub fn dangerous_software_tee(collateral: Config, clock: Clock) -> Result<Self, StartError> {
         let roots = SimulationRoots::development();
-        let collaterals = Collaterals::new(collateral, roots.clone(), Arc::new(now))?;
+        let collaterals = Collaterals::new(collateral, roots.clone(), Arc::clone(&clock))?;
         Ok(Self {
             kind: Kind::SoftwareTee(Verifier::new(roots), collaterals),
+            clock,
         })
     }
 
@@ -68,11 +79,12 @@ impl EvidenceVerifier {
     /// [`EvidenceError`]
     pub async fn verify(&self, evidence: &[u8], binding: &ReportBinding) -> Result<Claims, EvidenceError> {
         let quote = Quote::new(evidence.to_vec())?;
+        let clock = &self.clock;
         match &self.kind {
-            Kind::Hardware(verifier, collaterals) => verify(verifier, collaterals, &quote, binding)
+            Kind::Hardware(verifier, collaterals) => verify(verifier, collaterals, clock, &quote, binding)
                 .await
                 .map(Verified::into_inner),
-            Kind::SoftwareTee(verifier, collaterals) => verify(verifier, collaterals, &quote, binding)
+            Kind::SoftwareTee(verifier, collaterals) => verify(verifier, collaterals, clock, &quote, binding)
                 .await
                 .map(Verified::into_inner),
         }
@@ -90,15 +102,17 @@ impl EvidenceVerifier {
 async fn verify<R: TrustRoots>(
     verifier: &Verifier<R>,
     collaterals: &Collaterals,
+    clock: &Clock,
     quote: &Quote,
     binding: &ReportBinding,
 ) -> Result<Verified<Claims, R>, EvidenceError> {
-    let needed = verifier.collateral_needed(quote, binding, now())?;
+    let needed = verifier.collateral_needed(quote, binding, clock())?;
     let obtained = collaterals.get(&needed, Asker::Trusted).await?;
-    Ok(verifier.verify_by_policy(quote, binding, &obtained.collateral, now(), collaterals.policy())?)
-}
-
-fn now() -> UnixSeconds {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    UnixSeconds(since_epoch.map_or(0, |since_epoch| since_epoch.as_secs()))
+    Ok(verifier.verify_by_policy(
+        quote,
+        binding,
+        &obtained.collateral,
+        clock(),
+        collaterals.policy(),
+    )?)
 }

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use marblerun_client::{
     ClientIdentity, ConnectError, Connector, EvidencePolicy, EvidenceVerifier, ExpectedEnclave, Limits, Pin,
-    RequestError, Trust,
+    RequestError, Trust, system_clock,
 };
 use marblerun_collateral::{Config, Source};
 use server::{Authority, Body, Server, certified, json};
@@ -47,7 +47,7 @@ fn policy() -> EvidencePolicy {
 }
 
 fn verifier() -> EvidenceVerifier {
-    EvidenceVerifier::hardware(Config::new(Source::Services(Box::default()))).unwrap()
+    EvidenceVerifier::hardware(Config::new(Source::Services(Box::default())), system_clock()).unwrap()
 }
 
 /// The texts of an error and of all its sources.

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod attest;
 mod certificate;
 mod collateral;
 mod completion;
@@ -25,6 +26,9 @@ pub enum Command {
     /// Save the Coordinator's certificates
     #[command(subcommand, arg_required_else_help = true)]
     Certificate(certificate::Command),
+    /// Verify evidence offline and explain what comes of it
+    #[command(subcommand, arg_required_else_help = true)]
+    Attest(attest::Command),
     /// Set, update, read and check manifests
     #[command(subcommand, arg_required_else_help = true)]
     Manifest(manifest::Command),
@@ -53,6 +57,7 @@ pub fn run(command: &Command, flags: &GlobalFlags, output: &Output) -> Result<()
     match command {
         Command::Status(arguments) => status::run(arguments, flags, output),
         Command::Certificate(command) => certificate::run(command, flags, output),
+        Command::Attest(command) => attest::run(command, flags, output),
         Command::Manifest(command) => manifest::run(command, flags, output),
         Command::Secret(command) => secret::run(command, flags, output),
         Command::Recover(arguments) => recover::run(arguments, flags, output),

@@ -8,6 +8,7 @@
 )]
 
 mod collateral;
+mod evidence;
 mod offline;
 mod online;
 mod recover;

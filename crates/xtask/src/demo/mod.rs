@@ -18,6 +18,10 @@ use programs::Programs;
 
 /// The folder that the manifest writes its files to; replaced by that of the run.
 const FOLDER_IN_MANIFEST: &str = "/tmp/marblerun-demo";
+/// Stands in the manifest for the measurement of the server's program, which is known when it is built.
+const MEASUREMENT_IN_MANIFEST: &str = "0000000000000000000000000000000000000000000000000000000000000001";
+/// What the Coordinator's evidence has to show: the software TEE signs everything with one key, so that it says little.
+const EXPECTED_COORDINATOR: &str = r#"{"SignerID": "5151515151515151515151515151515151515151515151515151515151515151", "ProductID": 1, "SecurityVersion": 1}"#;
 /// Where the manifest tells the server to write its address, below that folder.
 const ADDRESS_FILE: &str = "server/address";
 /// Longest wait for one step.
@@ -60,7 +64,7 @@ struct Addresses {
 
 impl Deployment {
     fn start(root: &Path, programs: &Programs, folder: &Path) -> anyhow::Result<Self> {
-        heading("1. A Coordinator starts, in simulation");
+        heading("1. A Coordinator starts, in strict simulation");
         let (coordinator, addresses) = start_coordinator(programs, folder)?;
         println!("   client API (people, tools) on {}", addresses.client);
         println!("   Marble API (marbles)       on {}", addresses.mesh);
@@ -68,15 +72,23 @@ impl Deployment {
             "   its state, encrypted, in      {}",
             folder.join("state").display()
         );
-        println!("   SIMULATION: evidence is not verified, nothing is protected.");
+        println!(
+            "   SIMULATION: evidence comes from a software TEE whose keys everybody knows. It is verified as that"
+        );
+        println!("   of hardware would be, but nothing is protected.");
 
-        heading("2. The manifest is set: examples/demo/manifest.json, its paths moved to this folder");
-        let manifest = render_manifest(root, folder)?;
+        heading("2. The Coordinator proves itself, and the manifest is set: examples/demo/manifest.json");
+        println!(
+            "   Its paths are moved to this folder, and the server's UniqueID is the hash of its program."
+        );
+        let manifest = render_manifest(root, folder, &measurement(&programs.hello_server)?)?;
+        std::fs::write(policy(folder), EXPECTED_COORDINATOR)?;
         let mut set = programs.command(&programs.marblerun);
         set.args(["manifest", "set"])
             .arg(&manifest)
             .arg(&addresses.client)
-            .arg("--insecure");
+            .args(["--accept-simulation", "--nonce", "demo", "--era-config"])
+            .arg(policy(folder));
         set.arg("--coordinator-cert").arg(pinned_certificate(folder));
         print_indented(&run_to_end("marblerun manifest set", set, folder, PATIENCE)?);
         println!("   The very bytes that were set are in {}.", manifest.display());
@@ -87,14 +99,14 @@ impl Deployment {
             .len();
         println!("   All of it is sealed in state/sealed_data, {size} bytes.");
 
-        heading("3. A server marble starts through marble-run");
+        heading("3. A server marble proves itself and starts, through marble-run");
         let mut command = marble(programs, folder, &addresses, "server");
         command.arg(&programs.hello_server);
         let mut server = Process::start("the server marble", command, folder)?;
         let greeting_address = server.wait_for_file(&folder.join(ADDRESS_FILE), PATIENCE)?;
         print_indented(&server.output()?);
 
-        heading("4. A client marble starts and greets the server, over mutual TLS");
+        heading("4. A client marble does the same and greets the server, over mutual TLS");
         let mut command = marble(programs, folder, &addresses, "client");
         command.arg(&programs.hello_client);
         // The one variable that does not come from the manifest: the server's port is drawn at its start.
@@ -105,9 +117,11 @@ impl Deployment {
         print_indented(&server.wait_for_line(" says: ", PATIENCE)?);
         println!("   Each knows the other by the certificate the Coordinator gave it: marble type and UUID.");
 
-        heading("5. A program that the manifest does not know asks to be a marble");
-        println!("   It is to be refused, and its log says why:");
-        let mut command = marble(programs, folder, &addresses, "stranger");
+        heading("5. Another program asks to be the server");
+        println!(
+            "   Its measurement is not the one in the manifest. It is to be refused, and its log says why:"
+        );
+        let mut command = marble(programs, folder, &addresses, "server");
         command.arg(&programs.hello_client);
         print_indented(&process::run_to_refusal(
             "the stranger",
@@ -152,13 +166,17 @@ impl Deployment {
         [
             "# Ask the Coordinator".to_owned(),
             format!("{marblerun} status {with_pin}"),
-            format!("{marblerun} manifest verify {} {with_pin} --insecure", manifest.display()),
+            format!(
+                "{marblerun} manifest verify {} {with_pin} --accept-simulation --era-config {}",
+                manifest.display(),
+                policy(folder).display()
+            ),
             format!("{marblerun} manifest log {with_pin}"),
             format!("curl --silent --insecure https://{}/api/v2/status", addresses.client),
             String::new(),
             "# Start the client marble once more".to_owned(),
             format!(
-                "EDG_MARBLE_TYPE=client EDG_MARBLE_COORDINATOR_ADDR={} EDG_MARBLE_UUID_FILE={} HELLO_CONNECT={greeting_address} {} {}",
+                "OE_SIMULATION=1 EDG_MARBLE_TYPE=client EDG_MARBLE_COORDINATOR_ADDR={} EDG_MARBLE_UUID_FILE={} HELLO_CONNECT={greeting_address} {} {}",
                 addresses.mesh,
                 uuid.display(),
                 programs.marble_run.display(),
@@ -180,7 +198,7 @@ impl Deployment {
 fn start_coordinator(programs: &Programs, folder: &Path) -> anyhow::Result<(Process, Addresses)> {
     let ready_file = folder.join("ready.json");
     let mut command = programs.command(&programs.coordinator);
-    command.arg("--simulation");
+    command.arg("--simulation-strict");
     command.args(["--client-addr", "127.0.0.1:0", "--mesh-addr", "127.0.0.1:0"]);
     command.args(["--dns-names", "localhost"]);
     command.arg("--seal-dir").arg(folder.join("state"));
@@ -214,6 +232,7 @@ fn marble(
 ) -> std::process::Command {
     let mut command = programs.command(&programs.marble_run);
     command
+        .env("OE_SIMULATION", "1")
         .env("EDG_MARBLE_TYPE", marble_type)
         .env("EDG_MARBLE_COORDINATOR_ADDR", &addresses.mesh)
         .env("EDG_MARBLE_UUID_FILE", folder.join(format!("{marble_type}.uuid")))
@@ -222,15 +241,32 @@ fn marble(
     command
 }
 
-/// Writes the manifest with the folder of this run in it.
-fn render_manifest(root: &Path, folder: &Path) -> anyhow::Result<std::path::PathBuf> {
+/// What the software TEE measures of a program: SHA-256, in hex.
+fn measurement(program: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::read(program).with_context(|| format!("reading {}", program.display()))?;
+    Ok(hex::encode(aws_lc_rs::digest::digest(
+        &aws_lc_rs::digest::SHA256,
+        &bytes,
+    )))
+}
+
+/// The file that says which Coordinator is expected.
+fn policy(folder: &Path) -> std::path::PathBuf {
+    folder.join("era-config.json")
+}
+
+/// Writes the manifest with the folder and the measurement of this run in it.
+fn render_manifest(root: &Path, folder: &Path, measurement: &str) -> anyhow::Result<std::path::PathBuf> {
     let source = root.join("examples/demo/manifest.json");
     let text = std::fs::read_to_string(&source).with_context(|| format!("reading {}", source.display()))?;
     let rendered = folder.join("manifest.json");
     let here = folder
         .to_str()
         .context("the temporary folder has a name that is not UTF-8")?;
-    std::fs::write(&rendered, text.replace(FOLDER_IN_MANIFEST, here))?;
+    let text = text
+        .replace(FOLDER_IN_MANIFEST, here)
+        .replace(MEASUREMENT_IN_MANIFEST, measurement);
+    std::fs::write(&rendered, text)?;
     Ok(rendered)
 }
 
@@ -255,7 +291,7 @@ mod tests {
     #[test]
     fn the_manifest_is_rendered_for_its_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let rendered = render_manifest(&crate::repository_root(), folder.path()).unwrap();
+        let rendered = render_manifest(&crate::repository_root(), folder.path(), &"ab".repeat(32)).unwrap();
         let text = std::fs::read_to_string(rendered).unwrap();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let files = value["Marbles"]["server"]["Parameters"]["Files"]
@@ -266,6 +302,7 @@ mod tests {
             assert!(Path::new(path).starts_with(folder.path()), "{path}");
         }
         assert!(!text.contains(&format!("\"{FOLDER_IN_MANIFEST}/")));
+        assert_eq!(value["Packages"]["hello-server"]["UniqueID"], "ab".repeat(32));
     }
 
     #[test]

@@ -1,0 +1,215 @@
+//! Coordinators that prove themselves, and evidence in files: in strict simulation, and real evidence offline.
+
+use std::collections::BTreeMap;
+
+use marblerun_coordinator::assemble::{self, Running};
+use marblerun_coordinator::config::{self, Request};
+
+use crate::online::{failed, succeeded};
+use crate::support::{Home, Outcome};
+
+struct Coordinator {
+    _running: Running,
+    address: String,
+}
+
+async fn start(home: &Home, flags: &[&str]) -> Coordinator {
+    let directory = home.file("state");
+    let arguments = [
+        "marblerun-coordinator",
+        "--mesh-addr=127.0.0.1:0",
+        "--client-addr=127.0.0.1:0",
+        "--seal-dir",
+        directory.to_str().unwrap(),
+    ];
+    let arguments = arguments.iter().chain(flags);
+    let Request::Run(config) = config::load(arguments, &BTreeMap::new()).unwrap() else {
+        panic!("expected a configuration");
+    };
+    let running = assemble::start(&config).await.unwrap();
+    let address = running.client.to_string();
+    Coordinator {
+        _running: running,
+        address,
+    }
+}
+
+impl Coordinator {
+    fn run(&self, home: &Home, arguments: &str) -> Outcome {
+        let arguments: Vec<&str> = arguments
+            .split(' ')
+            .map(|argument| {
+                if argument == "ADDR" {
+                    &self.address
+                } else {
+                    argument
+                }
+            })
+            .collect();
+        tokio::task::block_in_place(|| home.run(&arguments))
+    }
+}
+
+fn evidence(name: &str) -> String {
+    format!(
+        "{}/../attestation/tests/evidence/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    )
+}
+
+const MANIFEST: &str = r#"{"Packages":{"p":{"UniqueID":"0000000000000000000000000000000000000000000000000000000000000000"}},"Marbles":{"m":{"Package":"p"}}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_of_each_tee_is_verified_set_up_and_pinned() {
+    let policies = [
+        (
+            "sgx",
+            format!(
+                r#"{{"SignerID":"{}","ProductID":1,"SecurityVersion":1}}"#,
+                "51".repeat(32)
+            ),
+            "SignerID",
+        ),
+        (
+            "tdx",
+            format!(
+                r#"{{"TDX":{{"MRTD":"{}","RTMR0":"{}","RTMR1":"{}","RTMR2":"{}"}}}}"#,
+                "d0".repeat(48),
+                "a0".repeat(48),
+                "a1".repeat(48),
+                "a2".repeat(48)
+            ),
+            "TDX.MRTD",
+        ),
+        (
+            "snp",
+            format!(r#"{{"SNP":{{"Measurement":"{}"}}}}"#, "3e".repeat(48)),
+            "SNP.Measurement",
+        ),
+    ];
+    for (tee, policy, rule) in policies {
+        let home = Home::new();
+        let coordinator = start(&home, &["--simulation-strict", "--simulated-tee", tee]).await;
+        home.write("m.json", MANIFEST);
+        home.write("era-config.json", &policy);
+        let verified = "--accept-simulation --nonce fresh";
+        let set = coordinator.run(
+            &home,
+            &format!("manifest set m.json ADDR {verified} --save-sgx-quote quote"),
+        );
+        succeeded(&set);
+        assert!(set.stderr.contains("SIMULATION"), "{}", set.stderr);
+        succeeded(&coordinator.run(&home, &format!("manifest verify m.json ADDR {verified}")));
+        succeeded(&coordinator.run(&home, "status ADDR"));
+        assert!(std::fs::metadata(home.file("quote")).unwrap().len() > 1000);
+
+        // Without being asked to, nobody takes the software TEE for a TEE.
+        let refused = coordinator.run(&home, "manifest verify m.json ADDR");
+        failed(&refused, "was not verified: ");
+        let last = policy.rfind(|digit: char| "1e02".contains(digit)).unwrap();
+        let mut other = policy.clone();
+        other.replace_range(last..=last, "7");
+        home.write(
+            "other.json",
+            other
+                .replacen("51", "52", 1)
+                .replacen("d0", "d1", 1)
+                .replacen("3e", "3f", 1),
+        );
+        let refused = coordinator.run(
+            &home,
+            &format!("manifest verify m.json ADDR {verified} --era-config other.json"),
+        );
+        failed(&refused, &format!("is not the one expected: {rule}: broken"));
+        // The evidence that was saved, and the one in the root certificate, read back.
+        succeeded(&coordinator.run(&home, &format!("certificate root ADDR {verified} -o root.crt")));
+        for file in ["quote", "root.crt"] {
+            let explained = home.run(&[
+                "attest",
+                "explain",
+                file,
+                "-p",
+                "p",
+                "-m",
+                "m.json",
+                "--accept-simulation",
+            ]);
+            assert!(
+                explained.stdout.contains("evidence: kept: "),
+                "{file}: {explained:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_of_a_tee_that_is_not_expected_is_refused() {
+    let home = Home::new();
+    let coordinator = start(&home, &["--simulation-strict", "--simulated-tee", "tdx"]).await;
+    home.write(
+        "era-config.json",
+        format!(r#"{{"UniqueID":"{}"}}"#, "00".repeat(32)),
+    );
+    let refused = coordinator.run(&home, "certificate root ADDR --accept-simulation");
+    failed(&refused, "TEE: broken: expected one the policy names, found TDX");
+}
+
+#[test]
+fn real_evidence_is_explained_rule_by_rule() {
+    let home = Home::new();
+    let collateral = home.file("collateral");
+    std::fs::create_dir(&collateral).unwrap();
+    std::fs::copy(evidence("sgx_v3.collateral.json"), collateral.join("sgx.json")).unwrap();
+    home.write(
+        "m.json",
+        r#"{"Packages":{"p":{"SignerID":"0000000000000000000000000000000000000000000000000000000000000000","ProductID":0,"SecurityVersion":0,"AcceptedTCBStatuses":["ConfigurationAndSWHardeningNeeded"]},"t":{"TDX":{"Debug":true}}},"Marbles":{"m":{"Package":"p"}}}"#,
+    );
+    let quote = evidence("sgx_v3.quote");
+    let explain = |more: &[&str]| {
+        let collateral = collateral.to_str().unwrap();
+        let fixed = [
+            "attest",
+            "explain",
+            &quote,
+            "-m",
+            "m.json",
+            "--collateral-dir",
+            collateral,
+        ];
+        home.run(&[&fixed, more].concat())
+    };
+    let at = ["--at", "2025-06-20T10:56:11Z"];
+    let explained = explain(&[&["-p", "p"][..], &at].concat());
+    assert_eq!(explained.code, 1, "{explained:?}");
+    for line in [
+        "evidence: kept: ",
+        "Packages.p.SignerID: broken: expected 0000",
+        "Packages.p.ProductID: kept: expected 0, found 0",
+        "Packages.p.AcceptedTCBStatuses: kept: expected UpToDate or one of ConfigurationAndSWHardeningNeeded",
+    ] {
+        assert!(explained.stdout.contains(line), "{line}: {}", explained.stdout);
+    }
+    assert!(
+        explained.stderr.contains("package p refuses this evidence"),
+        "{}",
+        explained.stderr
+    );
+    let explained = explain(&[&["-p", "t"][..], &at].concat());
+    assert!(
+        explained.stdout.contains("Packages.t: broken: "),
+        "{}",
+        explained.stdout
+    );
+
+    failed(
+        &explain(&[&["-p", "none"][..], &at].concat()),
+        "has no package \"none\"; it has: p, t",
+    );
+    failed(
+        &explain(&["-p", "p", "--at", "yesterday"]),
+        "--at: expected a time like",
+    );
+    home.write("junk", "no evidence");
+    let refused = home.run(&["attest", "explain", "junk", "-p", "p", "-m", "m.json"]);
+    failed(&refused, "junk is not evidence: unknown format of evidence");
+}
