@@ -1,8 +1,10 @@
 //! What people run on this repository: `cargo xtask demo` shows a deployment, `cargo xtask crash` tries to
-//! make it lose something, `cargo xtask tidy` checks the rules of the house that no compiler checks.
+//! make it lose something, `cargo xtask hostile` has slow and hostile peers at a Coordinator, `cargo xtask tidy` checks
+//! the rules of the house that no compiler checks.
 
 mod crash;
 mod demo;
+mod hostile;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +30,12 @@ enum Task {
     },
     /// Try to make the Coordinator lose something: kills, full disks, bit rot, lost files, clocks, copies
     Crash(crash::Arguments),
+    /// Build the Coordinator as it is shipped, and measure what slow and hostile peers can do to it (ten minutes)
+    Hostile {
+        /// Fewer peers, and nothing that takes long to wait for (one minute)
+        #[arg(long)]
+        quick: bool,
+    },
     /// Check the architecture: dependency arrows, file lengths, forbidden calls and words, links
     Tidy,
 }
@@ -36,6 +44,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Demo { keep } => demo::run(&repository_root(), keep),
         Task::Crash(arguments) => crash::run(&repository_root(), &arguments),
+        Task::Hostile { quick } => hostile::run(&repository_root(), quick),
         Task::Tidy => tidy::run(&repository_root()),
     };
     match done {

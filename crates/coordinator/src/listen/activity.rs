@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ pub(super) struct Activity {
     /// Milliseconds from `opened` to the begin of a header that has not ended, plus one; 0: there is none.
     header: AtomicU64,
     header_opened: Notify,
+    /// HTTP is spoken: it has begun, at least.
+    speaking: AtomicBool,
     evicted: Notify,
 }
 
@@ -42,6 +44,7 @@ impl Activity {
             running: AtomicU64::new(0),
             header: AtomicU64::new(0),
             header_opened: Notify::new(),
+            speaking: AtomicBool::new(false),
             evicted: Notify::new(),
         }
     }
@@ -49,6 +52,12 @@ impl Activity {
     /// When the connection was accepted.
     pub fn opened(&self) -> Instant {
         self.opened
+    }
+
+    /// HTTP is spoken from now on.
+    pub fn speaks(&self) {
+        self.touch();
+        self.speaking.store(true, Ordering::Relaxed);
     }
 
     /// Requests begun on this connection.
@@ -204,10 +213,20 @@ impl Connections {
     /// Closes the connection that has done nothing for the longest time, unless all are busy: whoever only holds
     /// connections cannot keep others out.
     pub fn make_room(&self) {
+        self.close_quietest(|_| true);
+    }
+
+    /// The same among those that HTTP is spoken on.
+    pub fn make_room_among_speaking(&self) {
+        self.close_quietest(|activity| activity.speaking.load(Ordering::Relaxed));
+    }
+
+    fn close_quietest(&self, eligible: impl Fn(&Activity) -> bool) {
         let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let quietest = open
             .connections
             .values()
+            .filter(|activity| eligible(activity))
             .map(|activity| (activity.quiet_since(), activity))
             .min_by_key(|(since, _)| *since);
         if let Some((since, activity)) = quietest

@@ -1,6 +1,6 @@
 //! One connection: handshake, protocol, the watch over it, and each of its requests.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -13,9 +13,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::AsyncBufRead as _;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::time::{sleep_until, timeout};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{sleep_until, timeout, timeout_at};
 use tower::Service as _;
 use tracing::Instrument as _;
 
@@ -44,17 +45,23 @@ impl Server {
         }
     }
 
+    /// What a peer that says nothing can hold is kept small: what HTTP needs is set aside when the first byte comes.
     async fn converse(&self, stream: TcpStream, peer: SocketAddr, activity: &Arc<Activity>) {
         // Waiting for one's turn to shake hands counts, too.
-        let handshake = async {
+        let handshake = Box::pin(async {
             let _turn = self.handshakes.acquire().await.map_err(io::Error::other)?;
             self.acceptor.accept(stream).await
-        };
-        let tls = match timeout(self.limits.handshake_time, handshake).await {
+        });
+        let mut tls = match timeout(self.limits.handshake_time, handshake).await {
             Ok(Ok(tls)) => tls,
             Ok(Err(error)) => return self.failed(peer, "TLS handshake", &error),
             Err(_) => return self.failed(peer, "TLS handshake", &"timed out"),
         };
+        let place = tokio::select! {
+            place = self.first_bytes(&mut tls, peer, activity) => place,
+            () = self.is_stopping() => None,
+        };
+        let Some(_place) = place else { return };
         let session = tls.get_ref().1;
         let certificate = session
             .peer_certificates()
@@ -71,14 +78,59 @@ impl Server {
         let result = if http2 {
             let frames = TokioIo::new(Frames::new(tls, Arc::clone(activity)));
             let connection = http2_builder(&self.limits).serve_connection(frames, requests);
-            self.watch(connection, activity).await
+            Box::pin(self.watch(connection, activity)).await
         } else {
             let connection = http1_builder(&self.limits).serve_connection(TokioIo::new(tls), requests);
-            self.watch(connection, activity).await
+            Box::pin(self.watch(connection, activity)).await
         };
         if let Err(error) = result {
             self.failed(peer, "connection", &error);
         }
+    }
+
+    /// Waits for the first bytes of the first request, and then for a place among the connections that HTTP is spoken on:
+    /// where there is none, the one that has been quiet for the longest time gives its own away. `None` if nothing came.
+    async fn first_bytes(
+        &self,
+        tls: &mut Tls,
+        peer: SocketAddr,
+        activity: &Activity,
+    ) -> Option<SemaphorePermit<'_>> {
+        let something = poll_fn(|context| {
+            let bytes = Pin::new(&mut *tls).poll_fill_buf(context);
+            bytes.map(|bytes| match bytes {
+                Ok(bytes) => !bytes.is_empty(),
+                Err(error) => {
+                    self.failed(peer, "connection", &error);
+                    false
+                }
+            })
+        });
+        let place = async {
+            if !something.await {
+                return None;
+            }
+            loop {
+                if let Ok(place) = self.speaking.try_acquire() {
+                    activity.speaks();
+                    return Some(place);
+                }
+                self.connections.make_room_among_speaking();
+                if let Ok(place) = timeout(Duration::from_millis(100), self.speaking.acquire()).await {
+                    activity.speaks();
+                    return place.ok();
+                }
+            }
+        };
+        timeout_at((activity.opened() + self.limits.header_time).into(), place)
+            .await
+            .ok()
+            .flatten()
+    }
+
+    async fn is_stopping(&self) {
+        // There is nobody left to tell: that is the end, too.
+        let _ = self.stop.clone().wait_for(|stopping| *stopping).await;
     }
 
     /// Drives a connection; closes it when it idles or the server stops.

@@ -53,6 +53,9 @@ pub struct Limits {
     /// Connections at a time. A further one takes the place of the one that has been quiet for the longest time; while
     /// all are busy it waits.
     pub connections: usize,
+    /// Those of them that HTTP is spoken on, which takes most of the memory of a connection. A further one takes the
+    /// place of the one that has been quiet for the longest time, too.
+    pub speaking: usize,
     /// Handshakes at a time, of those connections.
     pub handshakes: usize,
     /// From the accepted connection to the end of the TLS handshake.
@@ -75,6 +78,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 12_000,
+            speaking: 1_000,
             handshakes: 4_096,
             handshake_time: Duration::from_secs(10),
             header_time: Duration::from_secs(10),
@@ -125,6 +129,7 @@ pub async fn serve(
     let server = Arc::new(Server {
         acceptor: TlsAcceptor::from(tls),
         handshakes: Semaphore::new(limits.handshakes),
+        speaking: Semaphore::new(limits.speaking),
         body_bytes: Arc::new(Semaphore::new(limits.body_bytes)),
         connections: Arc::default(),
         api,
@@ -166,6 +171,7 @@ type Accepted = (
 struct Server {
     acceptor: TlsAcceptor,
     handshakes: Semaphore,
+    speaking: Semaphore,
     body_bytes: Arc<Semaphore>,
     connections: Arc<Connections>,
     api: Api,

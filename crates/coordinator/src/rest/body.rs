@@ -19,6 +19,8 @@ use crate::listen::BodyError;
 const BODIES: usize = 1_024;
 /// Beyond this a body has to wait for one of few places.
 const SMALL: usize = 24 << 10;
+/// Pieces of a body whose length is not known beforehand.
+const PIECE: usize = 1 << 20;
 /// How long a small body may take when others wait.
 const SMALL_GRACE: Duration = Duration::from_secs(1);
 /// Larger bodies that are being read at a time.
@@ -29,6 +31,8 @@ const LARGE_GRACE: Duration = Duration::from_secs(10);
 /// Bytes of an unwanted body that are read all the same, and for how long.
 const DISCARDED: u64 = 1 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
+/// How long what is left unread keeps its connection: closed at once, it would take the refusal with it.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Why there is no body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,25 +50,49 @@ pub(super) enum BodyRefusal {
     Broken,
 }
 
-/// Bytes that are wiped when dropped, as bodies may hold secrets; growing leaves no copies behind.
+/// Bytes that are wiped when dropped, as bodies may hold secrets; growing leaves no copies behind, and takes no more than
+/// what is there: a body of unknown length comes in pieces that are put together at its end.
 #[derive(Default)]
-struct Wiped(Zeroizing<Vec<u8>>);
+struct Wiped {
+    full: Vec<Zeroizing<Vec<u8>>>,
+    last: Zeroizing<Vec<u8>>,
+    length: usize,
+}
 
 impl Wiped {
-    fn append(&mut self, data: &[u8]) {
-        let length = self.0.len().saturating_add(data.len());
-        if length > self.0.capacity() {
-            self.make_room(length.max(self.0.capacity().saturating_mul(2)));
+    fn append(&mut self, mut data: &[u8]) {
+        self.length = self.length.saturating_add(data.len());
+        while !data.is_empty() {
+            let room = self.last.capacity() - self.last.len();
+            if room == 0 {
+                self.make_room(self.last.capacity().saturating_mul(2).clamp(SMALL, PIECE));
+                continue;
+            }
+            let (now, later) = data.split_at(room.min(data.len()));
+            self.last.extend_from_slice(now);
+            data = later;
         }
-        self.0.extend_from_slice(data);
     }
 
+    /// The next bytes go to a piece of this size.
     fn make_room(&mut self, capacity: usize) {
-        if capacity > self.0.capacity() {
-            let mut larger = Zeroizing::new(Vec::with_capacity(capacity));
-            larger.extend_from_slice(&self.0);
-            self.0 = larger;
+        let larger = Zeroizing::new(Vec::with_capacity(capacity));
+        let full = std::mem::replace(&mut self.last, larger);
+        if !full.is_empty() {
+            self.full.push(full);
         }
+    }
+
+    fn whole(mut self) -> Zeroizing<Vec<u8>> {
+        if self.full.is_empty() {
+            return self.last;
+        }
+        let mut whole = Zeroizing::new(Vec::with_capacity(self.length));
+        self.full.push(self.last);
+        for piece in self.full {
+            whole.extend_from_slice(&piece);
+        }
+        whole
     }
 }
 
@@ -104,9 +132,15 @@ impl Bodies {
 
     /// Throws a body away that is not wanted, so that a client that is still sending gets to read the refusal instead
     /// of a broken connection. Not for ever: what is long or slow is left unread.
-    pub async fn discard(&self, body: Body) {
+    pub async fn discard(&self, mut body: Body) {
         if hyper::body::Body::size_hint(&body).lower() <= DISCARDED {
-            let _ = timeout(DISCARD_TIME, discard(body)).await;
+            let _ = timeout(DISCARD_TIME, discard(&mut body)).await;
+        }
+        if !hyper::body::Body::is_end_stream(&body) {
+            tokio::spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                drop(body);
+            });
         }
     }
 
@@ -123,7 +157,7 @@ impl Bodies {
         let mut bytes = Wiped::default();
         while let Some(frame) = next_frame(&mut body, &place, place_of_large.as_ref()).await? {
             let Ok(data) = frame.into_data() else { continue };
-            let length = bytes.0.len().saturating_add(data.len());
+            let length = bytes.length.saturating_add(data.len());
             if length > limit {
                 drop(bytes);
                 self.discard(body).await;
@@ -138,7 +172,11 @@ impl Bodies {
                 if !place.keep() {
                     return Err(BodyRefusal::Crowded);
                 }
-                bytes.make_room(usize::try_from(announced).unwrap_or(0));
+                bytes.make_room(
+                    usize::try_from(announced)
+                        .unwrap_or(0)
+                        .saturating_sub(bytes.length),
+                );
             }
             bytes.append(&data);
         }
@@ -146,7 +184,7 @@ impl Bodies {
             return Err(BodyRefusal::Crowded);
         }
         Ok(Received {
-            bytes: Bytes::from_owner(bytes.0),
+            bytes: Bytes::from_owner(bytes.whole()),
             _places: (place, place_of_large),
         })
     }
@@ -165,7 +203,7 @@ async fn next_frame(
     }
 }
 
-async fn discard(mut body: Body) {
+async fn discard(body: &mut Body) {
     let mut left = DISCARDED;
     while let Some(Ok(frame)) = body.frame().await {
         let length = frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -193,5 +231,31 @@ pub(super) fn query(uri: &Uri) -> Result<Vec<(String, String)>, String> {
     match Query::try_from_uri(uri) {
         Ok(Query(parameters)) => Ok(parameters),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_come_out_as_they_went_in_however_they_were_cut() {
+        let content: Vec<u8> = (0..3 * PIECE + 17).map(|number| (number % 251) as u8).collect();
+        for cut in [1 << 9, 1000, SMALL, PIECE, content.len()] {
+            let mut bytes = Wiped::default();
+            for piece in content.chunks(cut) {
+                bytes.append(piece);
+            }
+            assert_eq!(bytes.length, content.len());
+            let unused = bytes.last.capacity() - bytes.last.len();
+            assert!(unused <= PIECE && bytes.full.iter().all(|piece| piece.len() <= PIECE));
+            assert!(*bytes.whole() == content, "{cut}");
+        }
+        let mut announced = Wiped::default();
+        announced.make_room(content.len());
+        let place = announced.last.as_ptr();
+        announced.append(&content);
+        assert_eq!(announced.whole().as_ptr(), place, "one piece is not copied");
+        assert!(Wiped::default().whole().is_empty());
     }
 }

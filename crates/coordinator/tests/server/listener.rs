@@ -28,7 +28,7 @@ struct Server {
     task: JoinHandle<()>,
 }
 
-fn identity() -> Identity {
+pub fn identity() -> Identity {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
         .unwrap()

@@ -5,6 +5,8 @@ mod activation;
 #[cfg(test)]
 mod authorization;
 #[cfg(test)]
+mod campaign;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod client_api;

@@ -107,7 +107,7 @@ async fn attempt(program: &Program, stranger: &ClientIdentity, what: Attempt) {
 }
 
 /// Time of processors the program has used.
-fn used(program: &Program) -> Duration {
+pub fn used(program: &Program) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.pid())).unwrap();
     let (_, fields) = stat.rsplit_once(')').unwrap();
     let times = fields.split_ascii_whitespace().skip(11).take(2);

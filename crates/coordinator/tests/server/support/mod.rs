@@ -158,6 +158,7 @@ pub type Tls = TlsStream<TcpStream>;
 
 pub async fn connect_with(address: SocketAddr, config: Arc<ClientConfig>) -> std::io::Result<Tls> {
     let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
     let name = ServerName::try_from("localhost").unwrap();
     timeout(
         Duration::from_secs(20),
