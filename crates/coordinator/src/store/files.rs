@@ -21,20 +21,20 @@ use super::{Draft, Replacement, Store, StoreError, Stored};
 use crate::seal::simulation;
 use crate::startup;
 
-const DATA: &str = "sealed_data";
-const KEY: &str = "sealed_key";
+pub(super) const DATA: &str = "sealed_data";
+pub(super) const KEY: &str = "sealed_key";
 const NEW_DATA: &str = "sealed_data.new";
 const DRAFT: &str = "checkpoint.new";
 const LOCK: &str = "lock";
-const SUPERSEDED: &str = "superseded-";
+pub(super) const SUPERSEDED: &str = "superseded-";
 const TORN: &str = "torn-";
 /// Torn tails that are kept; there is one for each crash in the middle of a write.
 const TORN_KEPT: usize = 4;
 
 /// Keeps the state in a directory.
 pub struct FileStore {
-    disk: Box<dyn Disk>,
-    clock: fn() -> Timestamp,
+    pub(super) disk: Box<dyn Disk>,
+    pub(super) clock: fn() -> Timestamp,
     /// The sealed file, open at its end, and its length; `None` while it cannot be appended to.
     end: Option<(Box<dyn DiskFile>, u64)>,
     /// Prefix of the files that a replacement has put aside and not finished with.
@@ -78,18 +78,18 @@ impl FileStore {
         }
     }
 
-    fn failed(&self, name: &str, action: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+    pub(super) fn failed(&self, name: &str, action: &'static str) -> impl FnOnce(io::Error) -> StoreError {
         let path = self.disk.path(name);
         move |source| StoreError::Io { path, action, source }
     }
 
-    fn list(&self) -> Result<Vec<String>, StoreError> {
+    pub(super) fn list(&self) -> Result<Vec<String>, StoreError> {
         let mut names = self.disk.list().map_err(self.failed("", "list the directory"))?;
         names.sort_unstable();
         Ok(names)
     }
 
-    fn write_whole(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn write_whole(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         write_whole(&*self.disk, name, bytes).map_err(self.failed(name, "write"))
     }
 
@@ -136,72 +136,6 @@ impl FileStore {
         self.disk
             .sync_directory()
             .map_err(self.failed("", "sync the directory"))
-    }
-
-    /// A prefix with the time that no file has yet: two writes within a millisecond get different names.
-    fn timed(&self, prefix: &str) -> Result<String, StoreError> {
-        let taken = self.list()?;
-        let time: String = (self.clock)()
-            .to_string()
-            .chars()
-            .filter(|c| !matches!(c, '-' | ':'))
-            .collect();
-        let mut name = format!("{prefix}{time}");
-        for count in 1_u32.. {
-            if !taken.iter().any(|other| other.starts_with(&name)) {
-                break;
-            }
-            name = format!("{prefix}{time}-{count}");
-        }
-        Ok(name)
-    }
-
-    /// Copies the old files aside. They are copied, not renamed, so that at no moment there is no state. What an
-    /// attempt that failed or was cut short has put aside stays as it is: by now the key file may be the new one.
-    fn keep_old(&self) -> Result<Option<String>, StoreError> {
-        let read = |name: &str| {
-            self.disk
-                .read(name, MAX_FILE_BYTES)
-                .map_err(self.failed(name, "read"))
-        };
-        let Some(data) = read(DATA)? else {
-            return Ok(None);
-        };
-        for name in self.list()? {
-            if let Some(prefix) = name.strip_suffix(&format!("-{DATA}"))
-                && prefix.starts_with(SUPERSEDED)
-                && read(&name)?.as_ref() == Some(&data)
-            {
-                return Ok(Some(prefix.to_owned()));
-            }
-        }
-        let prefix = self.timed(SUPERSEDED)?;
-        // The key first: once the data is there, both are.
-        // A key file that is too large is none of ours.
-        if let Ok(Some(key)) = self.disk.read(KEY, MAX_KEY_FILE_BYTES as u64) {
-            self.write_whole(&format!("{prefix}-{KEY}"), &key)?;
-        }
-        self.write_whole(&format!("{prefix}-{DATA}"), &data)?;
-        Ok(Some(prefix))
-    }
-
-    /// Removes files with a prefix, all but those for which `keep` is true. It only saves space: a failure is
-    /// not one of the write that has just succeeded.
-    fn tidy(&self, prefix: &str, keep: impl Fn(usize, &str) -> bool) {
-        let names: Vec<String> = self
-            .list()
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|name| name.starts_with(prefix))
-            .collect();
-        let count = names.len();
-        for (index, name) in names.iter().enumerate() {
-            if !keep(count - index, name)
-                && let Err(error) = self.disk.remove(name)
-            {
-                tracing::warn!(file = %self.disk.path(name).display(), %error, "an old file stays");
-            }
-        }
     }
 }
 
@@ -364,7 +298,8 @@ impl Store for FileStore {
         file.cut(length).map_err(self.failed(DATA, "cut"))?;
         file.sync_all().map_err(self.failed(DATA, "sync"))?;
         self.end = Some((file, length));
-        self.tidy(TORN, |from_end, _| from_end <= TORN_KEPT);
+        // With a clock that was set back, the newest is not the last.
+        self.tidy(TORN, |from_end, other| from_end <= TORN_KEPT || other == name);
         Ok(self.disk.path(&name).display().to_string())
     }
 

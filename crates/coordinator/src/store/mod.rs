@@ -8,6 +8,8 @@
 //! [`open::open`] looks at a store, a [`seal`](crate::seal) provider and what the two hold, and answers with
 //! what was found and with the [`journal::SealedJournal`] that makes changes durable from then on.
 
+mod adopt;
+mod aside;
 pub(crate) mod checkpoint;
 pub mod disk;
 mod draft;

@@ -8,6 +8,7 @@ mod machine;
 mod original;
 mod power;
 pub(super) mod recording;
+mod shared;
 mod start;
 
 use std::collections::VecDeque;
