@@ -1,6 +1,8 @@
 //! Evidence at the real program: in strict simulation the whole way of verification, in lenient simulation what is
 //! admitted all the same, and outside simulation nothing of either.
 
+use std::time::{Duration, Instant};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use marblerun_attestation::claims::{SnpProduct, SnpSigningKey};
@@ -12,6 +14,7 @@ use marblerun_attestation::issue::Issuer as _;
 use marblerun_attestation::{
     Collateral, Quote, ReportBinding, SimulationRoots, UnixSeconds, Verifier, certificate,
 };
+use marblerun_collateral::Document;
 use marblerun_collateral::fakes::{Behaviour, Service};
 use serde_json::{Value, json};
 use tonic::Code;
@@ -362,4 +365,75 @@ async fn outside_simulation_the_software_tee_counts_for_nothing() {
     .fail();
     assert_eq!(status.code(), Some(1));
     assert!(text.contains("no TEE that the Coordinator can use"), "{text}");
+}
+
+/// The shortest of many times: what else the machine does makes some of them longer, a lock would make each longer.
+fn shortest(times: &[Duration]) -> Duration {
+    *times.iter().min().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_collateral_delays_nobody_else() {
+    const LATER: Duration = Duration::from_secs(6);
+    let service = Service::start().await.unwrap();
+    let url = service.url().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let program =
+        std::sync::Arc::new(strict(directory.path(), &["--pccs-url", &url, "--kds-url", &url]).await);
+    for document in [Document::TcbInfo, Document::QeIdentity, Document::PckCrl] {
+        service.behave_for(document, Behaviour::Slow(LATER));
+    }
+    let status = async || {
+        let began = Instant::now();
+        assert_eq!(program.ask("GET", "/api/v2/status", "").await.0, 200);
+        began.elapsed()
+    };
+    let other_platform = async || {
+        let claims = claims("snp");
+        let made = evidence("snp", &claims);
+        let began = Instant::now();
+        program.activate_with("snp", &uuid(), made).await.unwrap();
+        began.elapsed()
+    };
+    let measure = async || {
+        let (mut statuses, mut others) = (Vec::new(), Vec::new());
+        for _ in 0..15 {
+            statuses.push(status().await);
+            others.push(other_platform().await);
+        }
+        (shortest(&statuses), shortest(&others))
+    };
+    other_platform().await;
+    let quiet = measure().await;
+    let waiting: Vec<_> = (0..64)
+        .map(|_| {
+            let program = std::sync::Arc::clone(&program);
+            tokio::spawn(async move {
+                program
+                    .activate_with("sgx", &uuid(), evidence("sgx", &claims("sgx")))
+                    .await
+            })
+        })
+        .collect();
+    // Their handshakes and the first half of their verification are work, not waiting.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let began = Instant::now();
+    let beside = measure().await;
+    assert!(began.elapsed() < LATER, "measured while nobody waited any longer");
+    assert_eq!(service.requests_with("/tcb"), 1, "one flight for all");
+    println!("status {:?}, beside those who wait {:?}", quiet.0, beside.0);
+    println!(
+        "activation of another platform {:?}, beside those who wait {:?}",
+        quiet.1, beside.1
+    );
+    let limit = Duration::from_millis(5);
+    assert!(beside.0 <= quiet.0 + limit, "status: {beside:?}, quiet {quiet:?}");
+    assert!(
+        beside.1 <= quiet.1 + limit,
+        "another platform: {beside:?}, quiet {quiet:?}"
+    );
+    for waiting in waiting {
+        let activated = waiting.await.unwrap();
+        assert!(activated.is_ok(), "{:?}", activated.err());
+    }
 }

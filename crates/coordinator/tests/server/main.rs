@@ -17,6 +17,8 @@ mod export;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod hardware;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod listener;
