@@ -1,6 +1,7 @@
 //! Evidence of TEEs: what it is ([`quote`]), what it is bound to ([`binding`]), how it is verified ([`verify`]) and
 //! with what ([`collateral`], [`roots`]), why it is refused ([`reason`]), what it proves ([`claims`]), what that is held
-//! against ([`policy`]), who may rely on it ([`admission`]), and how a program asks its own TEE for it ([`issue`]). The contract is spec/08.
+//! against ([`policy`]), who may rely on it ([`admission`]), how people look at it ([`inspect`]), and how a
+//! program asks its own TEE for it ([`issue`]). The contract is spec/08.
 //!
 //! Evidence is a stranger's bytes until it is verified: a [`Quote`] tells no claim, only what format it seems to
 //! have. Claims come out of verification alone, as [`Verified`]`<`[`Claims`]`>`, which nothing outside this crate
@@ -22,6 +23,7 @@ mod dcap;
 pub mod fakes;
 pub mod freshness;
 pub mod header;
+pub mod inspect;
 pub mod issue;
 mod layout;
 mod moment;

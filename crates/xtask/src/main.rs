@@ -1,9 +1,10 @@
 //! What people run on this repository: `cargo xtask demo` shows a deployment, `cargo xtask crash` tries to
-//! make it lose something, `cargo xtask hostile` has slow and hostile peers at a Coordinator, `cargo xtask tidy` checks
-//! the rules of the house that no compiler checks.
+//! make it lose something, `cargo xtask hostile` has slow and hostile peers at a Coordinator, `cargo xtask fuzz`
+//! feeds the fuzz targets, `cargo xtask tidy` checks the rules of the house that no compiler checks.
 
 mod crash;
 mod demo;
+mod fuzz;
 mod hostile;
 mod tidy;
 
@@ -38,6 +39,17 @@ enum Task {
     },
     /// Check the architecture: dependency arrows, file lengths, forbidden calls and words, links
     Tidy,
+    /// Feed every fuzz target, or those named, after a planted fault was found; installs cargo-fuzz if need be
+    Fuzz {
+        /// How long each is fed
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Keep inputs that reach new code in fuzz/corpus
+        #[arg(long)]
+        keep: bool,
+        /// Targets; all when none is named
+        targets: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -46,6 +58,18 @@ fn main() -> ExitCode {
         Task::Crash(arguments) => crash::run(&repository_root(), &arguments),
         Task::Hostile { quick } => hostile::run(&repository_root(), quick),
         Task::Tidy => tidy::run(&repository_root()),
+        Task::Fuzz {
+            seconds,
+            keep,
+            targets,
+        } => fuzz::run(
+            &repository_root(),
+            &fuzz::Options {
+                seconds,
+                targets,
+                keep,
+            },
+        ),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

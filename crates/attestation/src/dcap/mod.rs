@@ -12,6 +12,7 @@ mod tcb_info;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
 use self::pck::PckChain;
+pub(crate) use self::pck::PlatformId;
 use self::quote::{Body, Quote, SgxReport};
 pub(crate) use self::seen::Seen;
 use self::tcb_info::Rating;

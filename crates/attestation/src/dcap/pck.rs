@@ -53,13 +53,13 @@ pub(super) struct PckChain {
 
 /// What the PCK certificate says about the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PlatformId {
-    pub(super) fmspc: [u8; 6],
-    pub(super) pce_id: [u8; 2],
-    pub(super) cpu_svn: [u8; 16],
+pub(crate) struct PlatformId {
+    pub(crate) fmspc: [u8; 6],
+    pub(crate) pce_id: [u8; 2],
+    pub(crate) cpu_svn: [u8; 16],
     /// CPUSVN taken apart into what TCB levels compare.
-    pub(super) components: [u8; 16],
-    pub(super) pce_svn: u16,
+    pub(crate) components: [u8; 16],
+    pub(crate) pce_svn: u16,
 }
 
 impl PckChain {
@@ -132,7 +132,8 @@ struct Entry<'d> {
 }
 
 impl PlatformId {
-    fn read(pck: &Certificate) -> Result<Self, Reason> {
+    /// Reads the extension; whose certificate it is has to be known.
+    pub(crate) fn read(pck: &Certificate) -> Result<Self, Reason> {
         let missing = || refused("SGX extension", "expected one, found none");
         let content = pck.extension(SGX_EXTENSION).ok_or_else(missing)?;
         let entries = Vec::<Entry<'_>>::from_der(content)

@@ -8,7 +8,7 @@ mod table;
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
 
 use self::report::Report;
-use self::table::Table;
+pub(crate) use self::table::Table;
 use crate::binding::ReportBinding;
 use crate::chain::certificate::{KeyKind, valid_at};
 use crate::chain::{Certificate, RevocationList};

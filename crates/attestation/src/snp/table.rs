@@ -15,17 +15,17 @@ const LIMIT: usize = 16;
 
 /// Certificates of the table, DER, unverified.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Table<'e> {
-    pub(super) vcek: Option<&'e [u8]>,
-    pub(super) vlek: Option<&'e [u8]>,
+pub(crate) struct Table<'e> {
+    pub(crate) vcek: Option<&'e [u8]>,
+    pub(crate) vlek: Option<&'e [u8]>,
     /// The intermediate, ASK or ASVK.
-    pub(super) intermediate: Option<&'e [u8]>,
-    pub(super) ark: Option<&'e [u8]>,
+    pub(crate) intermediate: Option<&'e [u8]>,
+    pub(crate) ark: Option<&'e [u8]>,
 }
 
 impl<'e> Table<'e> {
     /// Reads the table; nothing but zero bytes is no table. Entries of other kinds are passed over.
-    pub(super) fn read(bytes: &'e [u8]) -> Result<Self, Reason> {
+    pub(crate) fn read(bytes: &'e [u8]) -> Result<Self, Reason> {
         let mut table = Self::default();
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(table);

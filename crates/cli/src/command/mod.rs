@@ -5,6 +5,7 @@ mod certificate;
 mod collateral;
 mod completion;
 mod manifest;
+mod quote;
 mod recover;
 mod recover_with_signature;
 mod secret;
@@ -43,6 +44,9 @@ pub enum Command {
     /// Fetch and look at collateral: what evidence is verified with
     #[command(subcommand, arg_required_else_help = true)]
     Collateral(collateral::Command),
+    /// Look at evidence of TEEs
+    #[command(subcommand, arg_required_else_help = true)]
+    Quote(quote::Command),
     /// Export the state, look at sealed states
     #[command(subcommand, arg_required_else_help = true)]
     State(state::Command),
@@ -63,6 +67,7 @@ pub fn run(command: &Command, flags: &GlobalFlags, output: &Output) -> Result<()
         Command::Recover(arguments) => recover::run(arguments, flags, output),
         Command::RecoverWithSignature(arguments) => recover_with_signature::run(arguments, flags, output),
         Command::Collateral(command) => collateral::run(command, flags, output),
+        Command::Quote(command) => quote::run(command, output),
         Command::State(command) => state::run(command, flags, output),
         Command::Version => version::run(output),
         Command::Completion(arguments) => completion::run(arguments, output),

@@ -11,6 +11,7 @@ mod collateral;
 mod evidence;
 mod offline;
 mod online;
+mod quote;
 mod recover;
 #[path = "../../../client/tests/server/mod.rs"]
 mod server;

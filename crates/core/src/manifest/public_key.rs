@@ -55,8 +55,10 @@ fn subject_public_key(der: &[u8]) -> Result<&[u8], CertificateFault> {
     let mut fields = SliceReader::new(to_be_signed)?;
     let mut serial = AnyRef::decode(&mut fields)?;
     if serial.tag() != Tag::Integer {
+        let explicit_version =
+            matches!(serial.tag(), Tag::ContextSpecific { constructed: true, number } if number.value() == 0);
         match u8::from_der(serial.value()) {
-            Ok(0 | 2) if serial.tag().is_context_specific() => {}
+            Ok(0 | 2) if explicit_version => {}
             _ => return Err(CertificateFault::Version),
         }
         serial = AnyRef::decode(&mut fields)?;

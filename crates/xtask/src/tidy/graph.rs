@@ -40,6 +40,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("marblerun-bench", &["marblerun-wire", "marblerun-attestation"]),
     ("marblerun-injector", &[]),
     ("xtask", &["marblerun-client"]),
+    (
+        "marblerun-fuzz-targets",
+        &[
+            "marblerun-attestation",
+            "marblerun-core",
+            "marblerun-wire",
+            "marblerun-coordinator",
+        ],
+    ),
 ];
 
 /// Crates that nothing we ship may reach: one cryptographic provider, no C library beside it.
