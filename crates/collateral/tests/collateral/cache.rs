@@ -332,6 +332,24 @@ async fn in_an_outage_collateral_out_of_date_is_used_within_the_grace_and_said()
 }
 
 #[tokio::test]
+async fn a_certificate_has_no_grace() {
+    let setup = setup(|config| config.grace = Duration::from_secs(1000 * DAY)).await;
+    setup
+        .service
+        .change_amd(|platform| platform.endorsement.not_after = UnixSeconds(NOW + DAY));
+    get(&setup, &milan()).await.unwrap();
+    setup.service.behave(&Behaviour::Status(503));
+    setup.clock.set(NOW + DAY);
+    assert_eq!(get(&setup, &milan()).await, Ok(Freshness::Fresh));
+    setup.clock.advance(1);
+    assert_eq!(get(&setup, &milan()).await.unwrap_err().kind(), "status");
+    setup.service.behave(&Behaviour::Good);
+    setup.service.change_amd(|_| {});
+    setup.clock.advance(30);
+    assert_eq!(get(&setup, &milan()).await, Ok(Freshness::Fresh));
+}
+
+#[tokio::test]
 async fn evidence_is_verified_with_collateral_out_of_date_by_the_policy_alone() {
     let setup = setup(|config| config.grace = Duration::from_secs(DAY)).await;
     thirty_days(&setup.service, NOW);

@@ -172,6 +172,10 @@ async fn files_that_change_before_their_end_take_the_place_of_those_held() {
     assert_eq!(end().await, Some(UnixSeconds(NOW + 2 * DAY)));
 }
 
+fn fetches(collaterals: &Collaterals) -> u64 {
+    collaterals.stats().fetches.iter().map(|fetch| fetch.count).sum()
+}
+
 #[tokio::test]
 async fn out_of_date_it_is_used_within_the_grace_and_said() {
     let (directory, clock) = (TempDir::new().unwrap(), TestClock::new());
@@ -197,7 +201,13 @@ async fn out_of_date_it_is_used_within_the_grace_and_said() {
         });
         assert_eq!(get(&lenient, &needed).await, stale);
         clock.advance(10);
+        let looked = fetches(&lenient);
         assert_eq!(get(&lenient, &needed).await, stale);
+        assert_eq!(
+            fetches(&lenient),
+            looked,
+            "the directory is not looked at each time"
+        );
         clock.set(NOW + DAY);
         assert_eq!(get(&lenient, &needed).await.unwrap_err().kind(), "out_of_date");
     }
