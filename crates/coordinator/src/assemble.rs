@@ -21,6 +21,7 @@ use crate::dice::AwsDice;
 use crate::evidence::OwnEvidence;
 use crate::keeper::Keeper;
 use crate::listen::{self, Api, BindError};
+use crate::observe::server::Watched;
 use crate::opening::{self, Opening, OpeningError};
 use crate::prefetch::PrefetchingDice;
 use crate::ready::{self, ReadyFileError};
@@ -29,7 +30,7 @@ use crate::service::Service;
 use crate::startup::{self, StartupManifestError};
 use crate::tee::{Tee, TeeError};
 use crate::tls::{self, Identity, TlsError};
-use crate::{grpc, process, rest};
+use crate::{grpc, observe, process, rest, store};
 
 /// Bytes that unanswered activation requests may take.
 const ACTIVATION_BYTES: usize = 48 << 20;
@@ -86,9 +87,6 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     }
     let tee = Tee::find(config)?;
     let judge = collateral::judge(config)?;
-    if let Some(address) = &config.prometheus_address {
-        tracing::warn!(%address, "metrics are not served by this version");
-    }
     let dice = Arc::new(PrefetchingDice::start(Arc::new(AwsDice))?);
     let Kept {
         keeper,
@@ -106,6 +104,10 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     // The addresses are taken before a startup manifest is set: a start that fails should leave nothing behind.
     let client = listen::bind(&config.client_address).await?;
     let mesh = listen::bind(&config.mesh_address).await?;
+    let monitoring = match &config.prometheus_address {
+        Some(address) => Some(listen::bind(address).await?),
+        None => None,
+    };
     if let Some(path) = &config.startup_manifest {
         startup::set(&service, path, &config.seal_directory).await?;
     }
@@ -116,8 +118,17 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     keep_collateral_fresh(&mut servers, &service, &stopping);
     serve_client_api(&mut servers, client, &service, config, &stopping)?;
     serve_marble_api(&mut servers, mesh, &service, config, &stopping)?;
+    let monitoring_address = monitoring.as_ref().map(TcpListener::local_addr).transpose()?;
+    if let Some(listener) = monitoring {
+        let watched = Watched {
+            service: service.clone(),
+            state: config.seal_directory.join(store::files::DATA),
+            simulated: config.tee.is_simulated(),
+        };
+        servers.spawn(observe::server::serve(listener, watched, stopping.clone()));
+    }
     if let Some(path) = &config.ready_file {
-        ready::write(path, addresses.0, addresses.1)?;
+        ready::write(path, addresses.0, addresses.1, monitoring_address)?;
     }
     tracing::info!(client = %addresses.0, mesh = %addresses.1, phase = ?service.snapshot().phase(), "ready");
     Ok(Running {

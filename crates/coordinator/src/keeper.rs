@@ -8,6 +8,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use marblerun_core::change::Change;
@@ -18,6 +19,7 @@ use marblerun_core::refusal::{Refusal, RefusalKind};
 use marblerun_core::state::State;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::observe::metrics::metrics;
 use crate::store::checkpoint::Waker;
 
 /// Decisions that may wait; beyond, callers wait to hand theirs in.
@@ -286,7 +288,11 @@ impl Writer {
             self.intact = true;
             tracing::info!("the state has been written anew; changes are accepted again");
         }
-        self.journal.commit(changes, &pending).map_err(|error| {
+        let began = Instant::now();
+        let committed = self.journal.commit(changes, &pending);
+        metrics().committed(began.elapsed());
+        metrics().set_writable(committed.is_ok());
+        committed.map_err(|error| {
             self.intact = false;
             tracing::error!(%error, "writing changes failed; no more are accepted until the state is written anew");
             Refusal::new(RefusalKind::Unavailable, "the change could not be written; its outcome is unknown")

@@ -12,19 +12,28 @@ pub struct ReadyFileError {
     source: io::Error,
 }
 
-/// Writes `{"client": "host:port", "mesh": "host:port"}`; whoever finds the file finds all of it.
+/// Writes `{"client": "host:port", "mesh": "host:port"}`, with `"metrics"` if that is served; whoever finds the file finds
+/// all of it.
 ///
 /// Where the Coordinator listens on all interfaces, the loopback address stands for them.
 ///
 /// # Errors
 /// [`ReadyFileError`] if the directory is not writable.
-pub fn write(path: &Path, client: SocketAddr, mesh: SocketAddr) -> Result<(), ReadyFileError> {
+pub fn write(
+    path: &Path,
+    client: SocketAddr,
+    mesh: SocketAddr,
+    metrics: Option<SocketAddr>,
+) -> Result<(), ReadyFileError> {
     let failed = |source| ReadyFileError {
         path: path.to_owned(),
         source,
     };
+    let metrics = metrics.map_or_else(String::new, |metrics| {
+        format!(",\"metrics\":\"{}\"", reachable(metrics))
+    });
     let text = format!(
-        "{{\"client\":\"{}\",\"mesh\":\"{}\"}}\n",
+        "{{\"client\":\"{}\",\"mesh\":\"{}\"{metrics}}}\n",
         reachable(client),
         reachable(mesh)
     );
@@ -52,7 +61,11 @@ mod tests {
     fn the_file_holds_addresses_to_connect_to() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ready");
-        write(&path, "[::]:4433".parse().unwrap(), "[::1]:2001".parse().unwrap()).unwrap();
+        let addresses = ["[::]:4433", "[::1]:2001", "0.0.0.0:9944"].map(|address| address.parse().unwrap());
+        write(&path, addresses[0], addresses[1], Some(addresses[2])).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(value["metrics"], "127.0.0.1:9944");
+        write(&path, addresses[0], addresses[1], None).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(
             value,
@@ -63,7 +76,8 @@ mod tests {
             write(
                 Path::new("/nowhere/at/all"),
                 "[::]:1".parse().unwrap(),
-                "[::]:2".parse().unwrap()
+                "[::]:2".parse().unwrap(),
+                None
             )
             .is_err()
         );

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::config::LogLevel;
 use crate::listen::{Api, PeerCertificate};
+use crate::observe::metrics::metrics;
 use crate::observe::{at_level, counts};
 use crate::service::{ActivationRequest, Service};
 
@@ -38,10 +39,21 @@ struct MarbleApi {
 #[tonic::async_trait]
 impl Marble for MarbleApi {
     async fn activate(&self, request: Request<ActivationReq>) -> Result<Response<ActivationResp>, Status> {
+        metrics().grpc_started();
+        let answer = self.answer(request).await;
+        let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
+        metrics().grpc_handled(code);
+        answer
+    }
+}
+
+impl MarbleApi {
+    async fn answer(&self, request: Request<ActivationReq>) -> Result<Response<ActivationResp>, Status> {
         let asked = Asked::of(request.get_ref());
         // Phase and type cost nothing to check; evidence does.
         activate::examine(&self.service.snapshot(), &request.get_ref().marble_type)
             .map_err(|refusal| asked.refuse(&refusal))?;
+        metrics().activation_begins(&request.get_ref().marble_type);
         let Some(PeerCertificate(certificate)) = request.extensions().get().cloned() else {
             return Err(Status::unauthenticated("a TLS client certificate is required"));
         };
@@ -51,6 +63,11 @@ impl Marble for MarbleApi {
             marble_type,
             uuid,
         } = request.into_inner();
+        let shown = if metrics().events.remembers() {
+            quote.clone()
+        } else {
+            Vec::new()
+        };
         let admission = self.service.judge().admit(quote, &certificate).await;
         let request = ActivationRequest {
             marble_type,
@@ -61,6 +78,9 @@ impl Marble for MarbleApi {
         };
         let activated = self.service.activate(request).await;
         let activated = activated.map_err(|refusal| asked.refuse(&refusal))?;
+        metrics().activation_succeeded(&activated.marble_type);
+        let uuid = activated.uuid.to_string();
+        metrics().events.activated(&activated.marble_type, uuid, &shown);
         tracing::info!(marble_type = &*activated.marble_type, uuid = %activated.uuid, "marble activated");
         let parameters = Some(on_the_wire(&activated.parameters));
         Ok(Response::new(ActivationResp { parameters }))

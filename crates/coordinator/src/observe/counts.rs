@@ -22,6 +22,23 @@ const KINDS: [(RefusalKind, &str); 11] = [
 
 static COUNTS: [AtomicU64; KINDS.len()] = [const { AtomicU64::new(0) }; KINDS.len()];
 
+/// Requests for what there is not: an unknown path, or a method that the path lacks.
+static NO_SUCH_OPERATION: AtomicU64 = AtomicU64::new(0);
+
+/// Counts a request for what there is not.
+pub fn no_such_operation() {
+    NO_SUCH_OPERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// All reasons with how often there were requests refused for them.
+pub fn all() -> impl Iterator<Item = (&'static str, u64)> {
+    let others = ("no_such_operation", NO_SUCH_OPERATION.load(Ordering::Relaxed));
+    KINDS
+        .into_iter()
+        .map(|(kind, name)| (name, of(kind)))
+        .chain([others])
+}
+
 /// Counts a refusal that is about to be answered.
 pub fn refused(kind: RefusalKind) {
     let counted = KINDS.iter().zip(&COUNTS).find(|((known, _), _)| *known == kind);

@@ -1,8 +1,13 @@
 //! What the Coordinator tells about itself.
 
 pub mod counts;
+mod events;
 pub(crate) mod flood;
 pub mod log;
+pub mod metrics;
+pub(crate) mod requests;
+mod scrape;
+pub mod server;
 
 /// Logs an event that strangers can cause, at a level that was configured. Where it stands is its kind: of each kind
 /// so many lines are written at once and so many a second, with the number of those left out.

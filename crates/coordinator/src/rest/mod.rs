@@ -36,6 +36,7 @@ use reply::{RefusedAs, Version};
 
 use crate::config::LogLevel;
 use crate::listen::Api;
+use crate::observe::requests;
 use crate::pace::Pace;
 use crate::service::Service;
 
@@ -112,6 +113,7 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         .route(path::V2_OPENAPI, get(openapi))
         .fallback(not_allowed)
         .method_not_allowed_fallback(not_allowed)
+        .layer(axum::middleware::from_fn(requests::measured))
         .with_state(rest);
     Api {
         name: "client",

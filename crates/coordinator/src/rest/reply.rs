@@ -143,6 +143,7 @@ pub(super) fn unread(version: Version, refusal: BodyRefusal) -> Response {
 
 /// A path or method there is not: 405 without a message.
 pub fn not_allowed() -> Response {
+    counts::no_such_operation();
     error(StatusCode::METHOD_NOT_ALLOWED, "")
 }
 

@@ -21,7 +21,7 @@ use super::{Draft, Replacement, Store, StoreError, Stored};
 use crate::seal::simulation;
 use crate::startup;
 
-pub(super) const DATA: &str = "sealed_data";
+pub(crate) const DATA: &str = "sealed_data";
 pub(super) const KEY: &str = "sealed_key";
 const NEW_DATA: &str = "sealed_data.new";
 const DRAFT: &str = "checkpoint.new";
