@@ -29,12 +29,16 @@ pub enum Kind {
     Recovery,
     Import,
     GivenUp,
+    /// A recovery that has to cut a torn tail.
+    TornRecovery,
     /// No commit: a start that cuts a torn tail and removes an unfinished checkpoint.
     Start,
+    /// No commit: a start in an empty directory.
+    EmptyStart,
 }
 
 /// All of them.
-pub const KINDS: [Kind; 13] = [
+pub const KINDS: [Kind; 15] = [
     Kind::SetManifest,
     Kind::Secrets,
     Kind::Activation,
@@ -47,7 +51,9 @@ pub const KINDS: [Kind; 13] = [
     Kind::Recovery,
     Kind::Import,
     Kind::GivenUp,
+    Kind::TornRecovery,
     Kind::Start,
+    Kind::EmptyStart,
 ];
 
 impl Kind {
@@ -66,13 +72,15 @@ impl Kind {
             Self::Recovery => "recovery",
             Self::Import => "state of the original taken over",
             Self::GivenUp => "manifest that gives up a state in recovery",
+            Self::TornRecovery => "recovery of a state with a torn tail",
+            Self::EmptyStart => "start in an empty directory",
             Self::Start => "start with a torn tail and an unfinished checkpoint",
         }
     }
 
     /// Whether the deployment afterwards is the one before.
     pub fn same_deployment(self) -> bool {
-        !matches!(self, Self::SetManifest | Self::GivenUp)
+        !matches!(self, Self::SetManifest | Self::GivenUp | Self::EmptyStart)
     }
 
     /// How the Coordinator is started.
@@ -87,10 +95,15 @@ impl Kind {
         }
     }
 
+    /// Whether it is a start, and no commit.
+    pub fn is_start(self) -> bool {
+        matches!(self, Self::Start | Self::EmptyStart)
+    }
+
     /// How many steps it has.
     pub fn steps(self) -> usize {
         match self {
-            Self::Start => 0,
+            Self::Start | Self::EmptyStart => 0,
             Self::Secrets => 3,
             Self::RecoveryKeys | Self::SealMode => 2,
             Self::Update => 4,
@@ -200,10 +213,10 @@ async fn one_step(
         (Kind::Checkpoint, step) => {
             write(&admin().await?, &[("big", &large(step + 100))]).await?;
         }
-        (Kind::Recovery | Kind::Import, _) => {
+        (Kind::Recovery | Kind::TornRecovery | Kind::Import, _) => {
             hand_in(coordinator, &cast.one, templates.secret_of(kind)).await?;
         }
-        (Kind::Start, _) => {}
+        (Kind::Start | Kind::EmptyStart, _) => {}
     }
     Ok(())
 }

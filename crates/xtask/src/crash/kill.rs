@@ -171,7 +171,7 @@ fn expect(
     let log = folder.join("calls");
     templates.copy(kind, &fresh(&place)?)?;
     let mut life = Life::begin(setting, kind, &place, Some(Trace::Count(&log)))?;
-    if kind != Kind::Start {
+    if !kind.is_start() {
         block_on(act(
             setting,
             cast,
@@ -182,7 +182,7 @@ fn expect(
         ))?;
     }
     life.end()?;
-    let all = points(&log, kind == Kind::Start)?;
+    let all = points(&log, kind.is_start())?;
     let points = if setting.quick { spread(&all, QUICK) } else { all };
     Ok(Expected { kind, told, points })
 }
@@ -211,7 +211,7 @@ fn one_life(
     let place = fresh(place)?;
     templates.copy(kind, &place)?;
     let mut life = Life::begin(setting, kind, &place, Some(Trace::Kill(point)))?;
-    let outcome = if kind == Kind::Start {
+    let outcome = if kind.is_start() {
         Outcome::default()
     } else {
         block_on(act(

@@ -123,11 +123,17 @@ pub fn run(root: &Path, arguments: &Arguments) -> anyhow::Result<()> {
             .with_context(|| format!("`cargo build` made no `{name}`"))
     };
     let scratch = tempfile::Builder::new().prefix("marblerun-crash-").tempdir()?;
+    // A copy: a build in the middle of a long run must not change what is tried.
+    let keep = |name: &str| -> anyhow::Result<PathBuf> {
+        let kept = scratch.path().join(name);
+        std::fs::copy(program(name)?, &kept).with_context(|| format!("copying {name}"))?;
+        Ok(kept)
+    };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let setting = Setting {
         root: root.to_owned(),
-        coordinator: program("marblerun-coordinator")?,
-        marble_run: program("marble-run")?,
+        coordinator: keep("marblerun-coordinator")?,
+        marble_run: keep("marble-run")?,
         scratch: scratch.path().canonicalize()?,
         quick: arguments.quick,
         workers: arguments.workers.unwrap_or(processors).max(1),

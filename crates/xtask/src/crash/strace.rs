@@ -53,7 +53,7 @@ impl Life {
         place: &Path,
         trace: Option<Trace<'_>>,
     ) -> anyhow::Result<Self> {
-        if kind == Kind::Start {
+        if kind.is_start() {
             // From its first instruction.
             let start = Start {
                 stopped: true,

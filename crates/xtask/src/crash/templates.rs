@@ -21,6 +21,7 @@ pub struct Templates {
     empty: PathBuf,
     grown: PathBuf,
     torn: PathBuf,
+    locked_and_torn: PathBuf,
     /// For the holder of the recovery key of the base.
     pub secret: Vec<u8>,
     /// The data key of the state of the original.
@@ -30,8 +31,8 @@ pub struct Templates {
 impl Templates {
     /// Makes them below `folder`.
     pub async fn make(setting: &Setting, cast: &Cast, folder: &Path) -> anyhow::Result<Self> {
-        let [base, locked, original, empty, grown, torn] =
-            ["base", "locked", "original", "empty", "grown", "torn"].map(|name| folder.join(name));
+        let [base, locked, original, empty, grown, torn, locked_and_torn] =
+            ["base", "locked", "original", "empty", "grown", "torn", "both"].map(|name| folder.join(name));
         for path in [&base, &original, &empty] {
             std::fs::create_dir_all(state(path))?;
         }
@@ -77,6 +78,8 @@ impl Templates {
         bytes.extend_from_slice(&frame);
         std::fs::write(&data, bytes)?;
         std::fs::write(state(&torn).join("checkpoint.new"), b"unfinished")?;
+        copy_folder(&torn, &locked_and_torn)?;
+        std::fs::remove_file(state(&locked_and_torn).join("sealed_key"))?;
 
         let golden = setting.root.join("crates/core/tests/golden");
         std::fs::copy(
@@ -96,6 +99,7 @@ impl Templates {
             empty,
             grown,
             torn,
+            locked_and_torn,
             secret,
             original_secret: from_hex(digits)?,
         })
@@ -104,11 +108,12 @@ impl Templates {
     /// The state a kind begins with.
     pub fn of(&self, kind: Kind) -> &Path {
         match kind {
-            Kind::SetManifest => &self.empty,
+            Kind::SetManifest | Kind::EmptyStart => &self.empty,
             Kind::Recovery | Kind::GivenUp => &self.locked,
             Kind::Import => &self.original,
             Kind::Checkpoint => &self.grown,
             Kind::Start => &self.torn,
+            Kind::TornRecovery => &self.locked_and_torn,
             Kind::Secrets
             | Kind::Activation
             | Kind::Counter

@@ -1,4 +1,4 @@
-//! File calls that fail (R3 of the test plan): every call of every kind of commit, refused, without room, done by
+//! File calls that fail: every call of every kind of commit, refused, without room, done by
 //! half, or done and reported as failed, once and for good.
 //!
 //! Whatever fails: what was acknowledged stays, what was refused did not happen or is reported as unknown, nothing is
@@ -174,7 +174,7 @@ fn whatever_call_fails_nothing_is_lost_and_it_goes_on_by_itself() {
             }
         }
     }
-    println!("R3 failing calls: {failures} commits refused, 0 acknowledged changes lost, 0 panics");
+    println!("failing calls: {failures} commits refused, 0 acknowledged changes lost, 0 panics");
     assert!(failures > 200, "{failures}");
 }
 

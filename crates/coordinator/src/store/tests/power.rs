@@ -1,4 +1,4 @@
-//! Power loss (R2 of the test plan): thousands of short lives of a Coordinator, each ended by the power going at any
+//! Power loss: thousands of short lives of a Coordinator, each ended by the power going at any
 //! file call, on a disk that keeps any part of what was not synced.
 //!
 //! After each the state has to be the last one that was acknowledged, or that with the one change that was being
@@ -267,7 +267,7 @@ fn power_loss_at_any_call_leaves_the_old_state_or_the_new() {
     let seeds = std::env::var("MARBLERUN_POWER_SEEDS").map_or(10_000, |seeds| seeds.parse().unwrap());
     let began = std::time::Instant::now();
     let tally = campaign(seeds, Fault::Nothing).unwrap_or_else(|violation| panic!("{violation}"));
-    println!("R2 power loss: {tally:?} in {:?}", began.elapsed());
+    println!("power loss: {tally:?} in {:?}", began.elapsed());
     // Each kind of thing has happened often.
     for often in [
         tally.cuts,
