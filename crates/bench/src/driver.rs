@@ -1,0 +1,261 @@
+//! Makes the load: a number of operations, by workers that each wait for their last answer (closed loop), or at a rate
+//! that waits for nobody (open loop).
+
+use std::future::Future;
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// How much load, and how.
+#[derive(Args, Clone, Copy)]
+pub struct Load {
+    /// Operations to measure
+    #[arg(short = 'n', long, default_value_t = 1000)]
+    pub count: u64,
+    /// Operations before that, which are not measured
+    #[arg(long, default_value_t = 50)]
+    pub warm_up: u64,
+    /// Workers: operations at a time
+    #[arg(short, long, default_value_t = 1)]
+    pub concurrency: usize,
+    /// Operations a second, begun when their time has come whether or not earlier ones have ended [default: each worker
+    /// begins the next when the last has ended]
+    #[arg(long)]
+    pub rate: Option<f64>,
+}
+
+/// Open operations of an open loop; a server that falls behind further has failed.
+const MOST_OPEN: usize = 20_000;
+
+/// What came of a run.
+pub struct Outcome {
+    /// How long each operation took, in the order in which they ended. In an open loop from the time it was due.
+    pub latencies: Vec<Duration>,
+    /// From the first begin to the last end.
+    pub elapsed: Duration,
+}
+
+/// One kind of operation. A worker makes itself one and uses it again and again.
+pub trait Operation: Send + Sync + 'static {
+    /// What a worker keeps between operations: a connection, perhaps.
+    type Worker: Send + 'static;
+
+    /// A worker's beginning.
+    fn worker(&self) -> impl Future<Output = Result<Self::Worker>> + Send;
+
+    /// One operation. Anything but success ends the run.
+    fn run(&self, worker: &mut Self::Worker) -> impl Future<Output = Result<()>> + Send;
+}
+
+impl Load {
+    /// The operations that are not measured.
+    pub async fn warm_up<O: Operation>(&self, operation: &Arc<O>) -> Result<()> {
+        if self.warm_up > 0 {
+            closed(operation, self.warm_up, self.concurrency, "warming up").await?;
+        }
+        Ok(())
+    }
+
+    /// The measured operations.
+    pub async fn measure<O: Operation>(&self, operation: &Arc<O>, what: &str) -> Result<Outcome> {
+        match self.rate {
+            None => closed(operation, self.count, self.concurrency, what).await,
+            Some(rate) if rate > 0.0 && rate.is_finite() => open(operation, self.count, rate, what).await,
+            Some(_) => bail!("--rate: expected a positive number"),
+        }
+    }
+}
+
+async fn closed<O: Operation>(
+    operation: &Arc<O>,
+    count: u64,
+    concurrency: usize,
+    what: &str,
+) -> Result<Outcome> {
+    let begun = Arc::new(AtomicU64::new(0));
+    let progress = Progress::start(what, count);
+    let mut workers = JoinSet::new();
+    let mut ready = Vec::new();
+    for _ in 0..concurrency.max(1) {
+        ready.push(operation.worker().await.context("a worker cannot begin")?);
+    }
+    let start = Instant::now();
+    for mut worker in ready {
+        let (operation, begun, done) = (Arc::clone(operation), Arc::clone(&begun), progress.counter());
+        workers.spawn(async move {
+            let mut latencies = Vec::new();
+            while begun.fetch_add(1, Ordering::Relaxed) < count {
+                let began = Instant::now();
+                operation.run(&mut worker).await?;
+                latencies.push(began.elapsed());
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+            anyhow::Ok(latencies)
+        });
+    }
+    let mut latencies = Vec::with_capacity(usize::try_from(count)?);
+    while let Some(ended) = workers.join_next().await {
+        latencies.extend(ended??);
+    }
+    Ok(Outcome {
+        latencies,
+        elapsed: start.elapsed(),
+    })
+}
+
+async fn open<O: Operation>(operation: &Arc<O>, count: u64, rate: f64, what: &str) -> Result<Outcome> {
+    let places = Arc::new(Semaphore::new(MOST_OPEN));
+    let progress = Progress::start(what, count);
+    let mut running = JoinSet::new();
+    let mut latencies = Vec::with_capacity(usize::try_from(count)?);
+    let start = Instant::now();
+    for index in 0..count {
+        let due = start + Duration::from_secs_f64(index as f64 / rate);
+        tokio::time::sleep_until(due.into()).await;
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            bail!("{MOST_OPEN} operations are open: the server does not keep up with {rate} a second");
+        };
+        let (operation, done) = (Arc::clone(operation), progress.counter());
+        running.spawn(async move {
+            let mut worker = operation.worker().await?;
+            operation.run(&mut worker).await?;
+            drop(place);
+            done.fetch_add(1, Ordering::Relaxed);
+            anyhow::Ok(due.elapsed())
+        });
+        while let Some(ended) = running.try_join_next() {
+            latencies.push(ended??);
+        }
+    }
+    while let Some(ended) = running.join_next().await {
+        latencies.push(ended??);
+    }
+    Ok(Outcome {
+        latencies,
+        elapsed: start.elapsed(),
+    })
+}
+
+/// Says on a terminal how far it has come.
+struct Progress {
+    done: Arc<AtomicU64>,
+    task: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Progress {
+    fn start(what: &str, count: u64) -> Self {
+        let done = Arc::new(AtomicU64::new(0));
+        let task = std::io::stderr().is_terminal().then(|| {
+            let (what, done) = (what.to_owned(), Arc::clone(&done));
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    let done = done.load(Ordering::Relaxed);
+                    let bar = "#".repeat((done * 30 / count.max(1)) as usize);
+                    // Nobody is left to tell when standard error is gone.
+                    let _ = write!(std::io::stderr(), "\r{what} [{bar:<30}] {done}/{count}\x1b[K");
+                }
+            })
+        });
+        Self { done, task }
+    }
+
+    fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.done)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sleeps, and fails where it is told to.
+    struct Sleeper {
+        time: Duration,
+        fails_at: u64,
+        runs: AtomicU64,
+    }
+
+    impl Operation for Sleeper {
+        type Worker = ();
+
+        async fn worker(&self) -> Result<()> {
+            Ok(())
+        }
+
+        async fn run(&self, (): &mut ()) -> Result<()> {
+            tokio::time::sleep(self.time).await;
+            if self.runs.fetch_add(1, Ordering::SeqCst) + 1 == self.fails_at {
+                bail!("refused");
+            }
+            Ok(())
+        }
+    }
+
+    fn sleeper(millis: u64, fails_at: u64) -> Arc<Sleeper> {
+        Arc::new(Sleeper {
+            time: Duration::from_millis(millis),
+            fails_at,
+            runs: AtomicU64::new(0),
+        })
+    }
+
+    fn load(count: u64, concurrency: usize, rate: Option<f64>) -> Load {
+        Load {
+            count,
+            warm_up: 0,
+            concurrency,
+            rate,
+        }
+    }
+
+    #[tokio::test]
+    async fn as_many_operations_as_asked_for_by_as_many_workers() {
+        let operation = sleeper(10, 0);
+        let outcome = load(40, 8, None).measure(&operation, "").await.unwrap();
+        assert_eq!(outcome.latencies.len(), 40);
+        assert_eq!(operation.runs.load(Ordering::SeqCst), 40);
+        assert!(outcome.latencies.iter().all(|latency| latency.as_millis() >= 10));
+        assert!(outcome.elapsed.as_millis() >= 50, "{:?}", outcome.elapsed);
+    }
+
+    #[tokio::test]
+    async fn an_open_loop_waits_for_nobody_and_counts_from_when_it_was_due() {
+        let outcome = load(20, 1, Some(200.0))
+            .measure(&sleeper(100, 0), "")
+            .await
+            .unwrap();
+        assert_eq!(outcome.latencies.len(), 20);
+        // One after the other would take two seconds.
+        assert!(
+            outcome.elapsed < Duration::from_millis(1000),
+            "{:?}",
+            outcome.elapsed
+        );
+        assert!(outcome.latencies.iter().all(|latency| latency.as_millis() >= 100));
+    }
+
+    #[tokio::test]
+    async fn a_failure_ends_the_run() {
+        for rate in [None, Some(1000.0)] {
+            let failed = load(20, 2, rate).measure(&sleeper(1, 7), "").await;
+            assert_eq!(failed.err().unwrap().to_string(), "refused");
+        }
+        assert!(load(1, 1, Some(0.0)).measure(&sleeper(1, 0), "").await.is_err());
+    }
+}

@@ -1,0 +1,58 @@
+//! `marblebench`: load for Coordinators, and what it costs them. Works against any server that speaks the Marble API or
+//! the client API.
+
+mod activate;
+mod compare;
+mod driver;
+mod manifest;
+mod report;
+mod rest;
+mod server;
+mod tls;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "marblebench",
+    version,
+    about = "Load for Coordinators, and what it costs them"
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Activate marbles, each with a UUID of its own
+    Activate(activate::Arguments),
+    /// Ask the client API
+    Rest(rest::Arguments),
+    /// Print a manifest of a given size
+    Manifest(manifest::Arguments),
+}
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    let run = || -> anyhow::Result<()> {
+        match command_line.command {
+            Command::Manifest(arguments) => manifest::print(&arguments),
+            Command::Activate(arguments) => runtime()?.block_on(activate::run(arguments)),
+            Command::Rest(arguments) => runtime()?.block_on(rest::run(arguments)),
+        }
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
