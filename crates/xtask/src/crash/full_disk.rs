@@ -90,6 +90,12 @@ pub fn run(setting: &Setting) -> anyhow::Result<Report> {
             ));
         }
     }
+    // One more behind it, as a frame of its own: the planted fault takes it away.
+    block_on(async {
+        let admin = connect(&coordinator, Some(&cast.admin)).await?;
+        known.write_a(&admin).await?;
+        known.write_a(&admin).await
+    })?;
     coordinator.kill()?;
     // Elsewhere: telling spends what there is.
     let copy = folder.join("copy");
@@ -102,8 +108,14 @@ pub fn run(setting: &Setting) -> anyhow::Result<Report> {
     );
     let found = block_on(read_a(&cast, &again))?;
     known.check(&found, &mut report, "at the end");
-    planted(&known)?;
-    report.say("planted: a refused write that is taken for acknowledged was found by the checker");
+    planted(
+        setting,
+        &cast,
+        &mount.path.join("state"),
+        &folder.join("planted"),
+        &known,
+    )?;
+    report.say("planted: an acknowledged write that was taken away was found by the checker");
     report.say(format!(
         "{rounds} times full, {refused} times refused with a clear error and read from all the while, {} writes \
          acknowledged, {} violations",
@@ -212,15 +224,18 @@ async fn read_a(cast: &Cast, coordinator: &Coordinator) -> anyhow::Result<String
         .unwrap_or_default())
 }
 
-/// A checker that is told of a write that never was has to object.
-fn planted(known: &Known) -> anyhow::Result<()> {
-    let lied = Known {
-        acknowledged: known.acknowledged + 1000,
-        ..Known::default()
-    };
+/// A state from which the last acknowledged write was taken away must not pass.
+fn planted(setting: &Setting, cast: &Cast, whole: &Path, place: &Path, known: &Known) -> anyhow::Result<()> {
+    copy_folder(whole, &state(place))?;
+    let data = std::fs::OpenOptions::new()
+        .write(true)
+        .open(state(place).join("sealed_data"))?;
+    data.set_len(data.metadata()?.len().saturating_sub(1))?;
+    let coordinator = Coordinator::running(setting, place, &Start::default())?;
+    let found = block_on(read_a(cast, &coordinator))?;
     ensure!(
-        !lied.fits(&known.acknowledged.to_string()),
-        "the checker does not find a lost write"
+        !known.fits(&found),
+        "the checker does not find a lost write: {found}"
     );
     Ok(())
 }

@@ -310,3 +310,23 @@ fn a_directory_in_use_is_refused() {
         Err(StoreError::InUse { .. })
     ));
 }
+
+#[test]
+fn the_newest_torn_tail_is_kept_when_the_clock_was_set_back() {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    // A minute earlier at each look.
+    static NOW: AtomicI64 = AtomicI64::new(1_795_250_551_650);
+    let set_back = || Timestamp::from_unix_millis(NOW.fetch_sub(60_000, Ordering::Relaxed));
+    let (place, _) = Place::with_state();
+    let mut store = FileStore::open(place.path(), set_back).unwrap();
+    let length = place.read(DATA).len() as u64;
+    for number in 0..7_u8 {
+        store.load().unwrap();
+        store.append(length, &[number; 9]).unwrap();
+        let kept = store.cut(length).unwrap();
+        assert_eq!(std::fs::read(&kept).unwrap(), [number; 9], "{kept}");
+    }
+    let names = place.names();
+    let torn = names.iter().filter(|name| name.starts_with("torn-")).count();
+    assert_eq!(torn, 5, "{names:?}");
+}
