@@ -11,6 +11,7 @@ mod recover_with_signature;
 mod secret;
 mod state;
 mod status;
+mod top;
 mod version;
 
 use anyhow::Result;
@@ -50,6 +51,8 @@ pub enum Command {
     /// Export the state, look at sealed states
     #[command(subcommand, arg_required_else_help = true)]
     State(state::Command),
+    /// Show what a Coordinator is busy with, as its monitoring address tells
+    Top(top::Arguments),
     /// Print the version of this program and of the Coordinator in the cluster
     Version,
     /// Print a script that completes commands and flags in a shell
@@ -69,6 +72,7 @@ pub fn run(command: &Command, flags: &GlobalFlags, output: &Output) -> Result<()
         Command::Collateral(command) => collateral::run(command, flags, output),
         Command::Quote(command) => quote::run(command, output),
         Command::State(command) => state::run(command, flags, output),
+        Command::Top(arguments) => top::run(arguments, output),
         Command::Version => version::run(output),
         Command::Completion(arguments) => completion::run(arguments, output),
     }

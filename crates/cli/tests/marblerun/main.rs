@@ -16,4 +16,5 @@ mod recover;
 #[path = "../../../client/tests/server/mod.rs"]
 mod server;
 mod support;
+mod top;
 mod users;
