@@ -16,7 +16,8 @@ impl SealedJournal {
     /// give that state up, which failed.
     ///
     /// # Errors
-    /// [`StoreError::Unreadable`], with [`SealedError::WrongKey`](marblerun_core::sealed::SealedError::WrongKey) if it is not the key; [`StoreError::Io`].
+    /// [`StoreError::Unreadable`], with
+    /// [`SealedError::WrongKey`](marblerun_core::sealed::SealedError::WrongKey) if it is not the key; [`StoreError::Io`].
     pub fn open_with(&mut self, key: &DataKey) -> Result<OpenedState, StoreError> {
         self.undo_giving_up()?;
         let stored = self.store.load()?;
@@ -33,7 +34,8 @@ impl SealedJournal {
     /// write another state in its place, which failed.
     ///
     /// # Errors
-    /// [`StoreError::Unreadable`], with [`SealedError::WrongKey`](marblerun_core::sealed::SealedError::WrongKey) if it is not the key; [`StoreError::Io`].
+    /// [`StoreError::Unreadable`], with
+    /// [`SealedError::WrongKey`](marblerun_core::sealed::SealedError::WrongKey) if it is not the key; [`StoreError::Io`].
     pub fn open_original(&mut self, recovered: &RecoveredKey) -> Result<Option<State>, StoreError> {
         self.undo_giving_up()?;
         let data = self.store.load()?.sealed_data.unwrap_or_default();
