@@ -40,7 +40,8 @@ pub fn read_body<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, BodyErr
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(Folding(&mut json)).map_err(|error| {
         let path = error.path().to_string();
-        if path == "." {
+        // `?`: it broke off before there was a name.
+        if path == "." || path == "?" {
             BodyError(error.inner().to_string())
         } else {
             BodyError(format!("{path}: {}", error.inner()))
@@ -372,6 +373,7 @@ mod tests {
     #[test]
     fn broken_bodies() {
         assert!(error("").contains("EOF"));
+        assert!(error("{").starts_with("EOF"), "{}", error("{"));
         assert!(error("{bad").contains("line 1 column 2"));
         assert!(error("{} x").contains("trailing characters"));
         assert!(error("[]").contains("expected an object"));
