@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 /// How long a body may take whatever its size.
 const BASE_TIME: Duration = Duration::from_secs(30);
@@ -61,7 +62,9 @@ impl Reservation {
 /// A request body with a limit on each pause, on its speed and on what all bodies take together. Its own size is
 /// limited by whoever reads it.
 pub struct TimedBody {
-    inner: Incoming,
+    /// There until it is dropped.
+    inner: Option<Incoming>,
+    unread: Arc<Unread>,
     reservation: Arc<Reservation>,
     pause: Duration,
     received: u64,
@@ -72,9 +75,15 @@ pub struct TimedBody {
 
 impl TimedBody {
     /// A body that may pause for as long as `pause`.
-    pub(super) fn new(inner: Incoming, pause: Duration, reservation: Arc<Reservation>) -> Self {
+    pub(super) fn new(
+        inner: Incoming,
+        pause: Duration,
+        reservation: Arc<Reservation>,
+        unread: Arc<Unread>,
+    ) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
+            unread,
             reservation,
             pause,
             received: 0,
@@ -99,7 +108,10 @@ impl Body for TimedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
+        let Some(inner) = &mut this.inner else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(frame) = Pin::new(inner).poll_frame(context) {
             if let Some((since, _)) = this.waiting.take() {
                 this.waited += since.elapsed();
             }
@@ -124,10 +136,62 @@ impl Body for TimedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner
+            .as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+impl Drop for TimedBody {
+    fn drop(&mut self) {
+        // Whoever paused too long is not waited for again.
+        if let Some(inner) = self
+            .inner
+            .take()
+            .filter(|inner| !inner.is_end_stream() && self.waiting.is_none())
+        {
+            *self.unread.body.lock().unwrap_or_else(PoisonError::into_inner) = Some((inner, self.received));
+        }
+    }
+}
+
+/// What a handler left of a request body. Over HTTP/2 a server may answer and then stop the peer that is still sending
+/// (RFC 9113 section 8.1), but clients in use take that for a failure and never show the answer. So the rest is read first,
+/// and thrown away.
+#[derive(Default)]
+pub(super) struct Unread {
+    body: Mutex<Option<(Incoming, u64)>>,
+}
+
+impl Unread {
+    /// Most bytes that are read to be thrown away: a little more than the largest body there may be.
+    const MOST: u64 = 64 << 20;
+    /// Longest time for that, and for each piece.
+    const LONGEST: Duration = Duration::from_secs(10);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+    /// Reads what is left, within bounds; beyond them the peer sees the stream end.
+    pub(super) async fn drain(&self) {
+        let left = self.body.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((mut body, mut received)) = left else {
+            return;
+        };
+        if body.size_hint().exact().is_some_and(|size| size > Self::MOST) {
+            return;
+        }
+        let all = async {
+            while let Ok(Some(Ok(frame))) = timeout(Self::LONGEST_PAUSE, body.frame()).await {
+                received += frame.data_ref().map_or(0, Bytes::len) as u64;
+                if received > Self::MOST {
+                    return;
+                }
+            }
+        };
+        // Not ended in time: it ends with the answer.
+        let _ = timeout(Self::LONGEST, all).await;
     }
 }

@@ -21,7 +21,7 @@ use tower::Service as _;
 use tracing::Instrument as _;
 
 use super::activity::{Activity, WatchedReply};
-use super::body::{Reservation, TimedBody};
+use super::body::{Reservation, TimedBody, Unread};
 use super::frames::Frames;
 use super::panic::CatchPanic;
 use super::{Api, Limits, PeerCertificate, RequestId, Server};
@@ -252,7 +252,16 @@ impl Service<http::Request<Incoming>> for Requests {
         let running = self.activity.request_started();
         let id = next_request_id();
         let reservation = Arc::new(Reservation::new(Arc::clone(&self.body_bytes)));
-        let mut request = request.map(|body| TimedBody::new(body, self.body_pause, Arc::clone(&reservation)));
+        let http2 = request.version() == http::Version::HTTP_2;
+        let unread = Arc::new(Unread::default());
+        let mut request = request.map(|body| {
+            TimedBody::new(
+                body,
+                self.body_pause,
+                Arc::clone(&reservation),
+                Arc::clone(&unread),
+            )
+        });
         request.extensions_mut().insert(id);
         if let Some(certificate) = &self.certificate {
             request.extensions_mut().insert(certificate.clone());
@@ -281,6 +290,9 @@ impl Service<http::Request<Incoming>> for Requests {
                 tracing::debug!(api = name, %method, path, status, microseconds, "request served");
             } else {
                 at_level!(level, api = name, %method, path, status, grpc, microseconds, "request refused");
+            }
+            if http2 {
+                unread.drain().await;
             }
             drop((running, reservation));
             Ok(response.map(|body| WatchedReply::new(body, activity)))

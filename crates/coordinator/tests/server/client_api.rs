@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -255,5 +256,74 @@ async fn a_refusal_can_be_read_by_a_client_that_sends_first() {
     for _ in 0..5 {
         let (status, reply) = program.ask("POST", "/api/v2/manifest", vec![b'x'; 900_000]).await;
         assert_eq!((status, &reply["status"]), (500, &json!("error")), "{reply}");
+    }
+}
+
+/// What the handler does not read must not cost the peer its answer: clients such as curl show nothing of an answer whose
+/// stream is reset behind it.
+#[tokio::test]
+async fn bodies_that_nobody_reads_do_not_reset_the_stream() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = start(directory.path(), &[]);
+    let sizes = [7, 100 << 10, 3 << 20];
+    for (method, path, expected) in [
+        ("POST", "/recover", 410),
+        ("POST", "/nope", 405),
+        ("PUT", "/api/v2/manifest", 405),
+        ("GET", "/status", 200),
+    ] {
+        for size in sizes {
+            let tls = connect(program.client, None, &["h2"]).await.unwrap();
+            let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+            let (mut sender, connection) = builder.handshake(TokioIo::new(tls)).await.unwrap();
+            tokio::spawn(connection);
+            let (body, mut sending) = Sending::of(size);
+            let request = http::Request::builder()
+                .method(method)
+                .uri(format!("https://localhost{path}"))
+                .body(body)
+                .unwrap();
+            let response = sender.send_request(request).await.unwrap();
+            assert_eq!(response.status(), expected, "{method} {path} {size}");
+            assert!(
+                sending.try_recv().is_ok(),
+                "{method} {path} {size}: the answer came before the body was taken"
+            );
+        }
+    }
+}
+
+/// A body in pieces that tells when the last one was taken.
+struct Sending {
+    left: usize,
+    taken: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl Sending {
+    fn of(size: usize) -> (Self, tokio::sync::oneshot::Receiver<()>) {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let taken = Some(sender);
+        (Self { left: size, taken }, receiver)
+    }
+}
+
+impl hyper::body::Body for Sending {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        let size = self.left.min(16 << 10);
+        if size == 0 {
+            if let Some(taken) = self.taken.take() {
+                let _ = taken.send(());
+            }
+            return std::task::Poll::Ready(None);
+        }
+        self.left -= size;
+        let piece = bytes::Bytes::from(vec![b' '; size]);
+        std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(piece))))
     }
 }
