@@ -5,6 +5,7 @@ mod text;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -365,6 +366,22 @@ async fn health_is_told_in_every_phase() {
     let _program = start(directory.path(), &[]);
     let ready = std::fs::read_to_string(directory.path().join("ready")).unwrap();
     assert!(!ready.contains("metrics"), "{ready}");
+}
+
+#[tokio::test]
+async fn who_holds_connections_to_it_is_let_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_program, monitoring) = monitored(directory.path()).await;
+    // More than are served at a time.
+    let mut idle = Vec::new();
+    for number in 0..40 {
+        let mut tcp = TcpStream::connect(monitoring).await.unwrap();
+        let begin = ["", "GET /he", "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"][number % 3];
+        tcp.write_all(begin.as_bytes()).await.unwrap();
+        idle.push(tcp);
+    }
+    let served = tokio::time::timeout(Duration::from_secs(25), get(monitoring, "/healthz", ""));
+    assert_eq!(served.await.unwrap().0, 200);
 }
 
 /// The words of a query of Prometheus that could be names of metrics.
