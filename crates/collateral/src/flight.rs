@@ -325,7 +325,11 @@ impl Inner {
         match outcome {
             Ok(()) => Ok(()),
             // A signed statement, and the evidence's own affair: the verifier refuses it with that reason.
-            Err(refused) if matches!(*refused.reason, Reason::Revoked { .. }) => Ok(()),
+            Err(refused)
+                if matches!(*refused.reason, Reason::Revoked { .. }) && !refused.is_about_collateral() =>
+            {
+                Ok(())
+            }
             Err(refused) => Err(CollateralError::Refused {
                 origin: dated.origin.as_str(),
                 refused: Box::new(refused),

@@ -22,10 +22,14 @@ pub struct Refused {
 
 impl Refused {
     /// Whether the reason lies in the collateral, not in the evidence: out of date, not signed, for something else. It
-    /// is the business of who obtained it. A certificate that was revoked is the evidence's own.
+    /// is the business of who obtained it. A certificate of the platform that was revoked is the evidence's own; that
+    /// of a signer of collateral is not.
     pub fn is_about_collateral(&self) -> bool {
         match self.step {
-            Step::Collateral => !matches!(*self.reason, Reason::Revoked { .. }),
+            Step::Collateral => !matches!(
+                *self.reason,
+                Reason::Revoked { certificate, .. } if !certificate.signs_collateral()
+            ),
             Step::SecondOpinion => true,
             _ => matches!(
                 *self.reason,

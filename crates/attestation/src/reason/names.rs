@@ -93,6 +93,13 @@ pub enum CertificateRole {
     Vlek,
 }
 
+impl CertificateRole {
+    /// Whether it speaks about platforms, and no platform's certificate hangs on it.
+    pub(super) fn signs_collateral(self) -> bool {
+        matches!(self, Self::TcbInfoSigner | Self::QeIdentitySigner)
+    }
+}
+
 impl fmt::Display for CertificateRole {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

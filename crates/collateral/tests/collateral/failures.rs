@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use marblerun_attestation::claims::{SnpProduct, SnpSigningKey};
 use marblerun_attestation::collateral::CollateralNeeded;
 use marblerun_attestation::fakes::{SnpReportFields, SoftwareTee};
-use marblerun_attestation::reason::Dated;
+use marblerun_attestation::reason::{CertificateRole, Dated};
 use marblerun_attestation::{Quote, Reason, ReportBinding, SimulationRoots, UnixSeconds, Verifier};
 use marblerun_collateral::fakes::{Behaviour, Service};
 use marblerun_collateral::{Asker, CollateralError, Collaterals, Document, ServiceName};
@@ -237,6 +237,24 @@ async fn documents_of_the_future_of_others_and_for_others_are_not_taken() {
             reason,
             Reason::CollateralKind {
                 what: Dated::TcbInfo,
+                ..
+            }
+        ),
+        "{reason}"
+    );
+
+    // Revoked is who signed it, not a platform that it speaks of.
+    let reason = refused(sgx(), |service| {
+        service.change_intel(|platform| {
+            platform.root_list.revoked = vec![platform.signer.serial.clone()];
+        });
+    })
+    .await;
+    assert!(
+        matches!(
+            reason,
+            Reason::Revoked {
+                certificate: CertificateRole::TcbInfoSigner,
                 ..
             }
         ),

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use marblerun_attestation::{
-    Admission, Claims, CollateralNeeded, ProductionRoots, Quote, Refused, ReportBinding, SimulationMode,
-    SimulationRoots, TrustRoots, UnixSeconds, Verified, Verifier,
+    Admission, Claims, CollateralNeeded, ProductionRoots, Quote, Reason, Refused, ReportBinding,
+    SimulationMode, SimulationRoots, Step, TrustRoots, UnixSeconds, Verified, Verifier,
 };
 use marblerun_collateral::{Asker, CollateralError, Collaterals, Freshness};
 use marblerun_core::refusal::{Refusal, RefusalKind};
@@ -81,6 +81,19 @@ impl<R: TrustRoots + Send + Sync + 'static> Appraiser<R> {
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    /// The first step is whether evidence is no larger than evidence can be.
+    async fn verify_bytes(
+        &self,
+        quote: Vec<u8>,
+        binding: ReportBinding,
+    ) -> Result<Verified<Claims, R>, NotVerified> {
+        let quote = Quote::new(quote).map_err(|error| Refused {
+            step: Step::Format,
+            reason: Box::new(Reason::Unrecognised(error)),
+        })?;
+        self.verify(quote, binding).await
     }
 
     async fn verify(&self, quote: Quote, binding: ReportBinding) -> Result<Verified<Claims, R>, NotVerified> {
@@ -170,16 +183,16 @@ impl Judge {
         let binding = ReportBinding::certificate(certificate);
         match self {
             Self::Hardware(appraiser) => {
-                let verified = appraiser.verify(checked(quote)?, binding).await;
+                let verified = appraiser.verify_bytes(quote, binding).await;
                 verified.map(Admission::Verified).map_err(refused)
             }
             Self::Strict(appraiser) => {
-                let verified = appraiser.verify(checked(quote)?, binding).await;
+                let verified = appraiser.verify_bytes(quote, binding).await;
                 verified.map(Admission::VerifiedInSimulation).map_err(refused)
             }
             Self::Lenient(simulation, appraiser) => {
                 if size > 0 {
-                    say_what_came_of(appraiser.verify(checked(quote)?, binding).await);
+                    say_what_came_of(appraiser.verify_bytes(quote, binding).await);
                 }
                 Ok(Admission::Simulated(*simulation))
             }
@@ -208,15 +221,6 @@ impl Judge {
             Self::Strict(appraiser) | Self::Lenient(_, appraiser) => &appraiser.inner.collaterals,
         }
     }
-}
-
-fn checked(quote: Vec<u8>) -> Result<Quote, Refusal> {
-    Quote::new(quote).map_err(|error| {
-        Refusal::new(
-            RefusalKind::Denied,
-            format!("marble verification failed: evidence: {error}"),
-        )
-    })
 }
 
 fn say_what_came_of(verified: Result<Verified<Claims, SimulationRoots>, NotVerified>) {

@@ -211,6 +211,15 @@ async fn lenient_simulation_admits_whatever_is_sent_and_says_so() {
         .await
         .unwrap();
     assert!(program.log().contains(warning), "{}", program.log());
+    program
+        .activate_with("tdx", &uuid(), |_| vec![3; Quote::LIMIT + 1])
+        .await
+        .unwrap();
+    assert!(
+        program.log().contains("evidence is too large"),
+        "{}",
+        program.log()
+    );
     let (_, reply) = program.ask("GET", "/api/v2/quote", "").await;
     assert_eq!(reply["data"]["quote"], Value::Null);
 }

@@ -33,6 +33,8 @@ mod original;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod refused;
 #[cfg(test)]
 mod restart;
