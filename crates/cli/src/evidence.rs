@@ -1,10 +1,8 @@
 //! What evidence is verified with, from the flags.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use marblerun_client::EvidenceVerifier;
 use marblerun_collateral::{Clock, Config, ServiceUrl, Services, Source, Trust};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 
 use crate::files;
 use crate::flags::{CollateralFlags, GlobalFlags};
@@ -50,13 +48,7 @@ pub fn services(flags: &CollateralFlags) -> Result<Source> {
     }
     if let Some(path) = &flags.collateral_ca {
         let pem = files::read(path, MAXIMUM_AUTHORITIES)?;
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-            .collect::<Result<_, _>>()
-            .with_context(|| format!("{}: expected PEM certificates", path.display()))?;
-        if certificates.is_empty() {
-            bail!("{}: expected PEM certificates, found none", path.display());
-        }
-        services.trust = Trust::Only(certificates);
+        services.trust = Trust::from_pem(&pem).with_context(|| path.display().to_string())?;
     }
     Ok(Source::Services(Box::new(services)))
 }

@@ -1,18 +1,19 @@
 //! Evidence in a file: as it is, in hex, in base64, or in a certificate.
 
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use marblerun_attestation::{Quote, ReportBinding, certificate};
 use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, DecodePem as _, Encode as _};
 
 use crate::files;
 
-/// Longest file that is read, in bytes: the largest evidence in hex, on lines.
-const MAXIMUM_FILE: usize = 3 * Quote::LIMIT;
+/// Largest file that is read, in bytes: the largest evidence in hex, with line breaks.
+const LARGEST: usize = 4 * Quote::LIMIT;
 /// Extension of a certificate that holds evidence over its own key (`spec/03`).
 const EVIDENCE_EXTENSION: &str = "2.23.133.5.4.9";
 
@@ -37,44 +38,86 @@ impl EvidenceFile {
     }
 }
 
-/// Reads evidence of a known format, or a certificate (PEM or DER) that holds some.
+/// What may be evidence, whatever it was spelled in.
+pub struct Content {
+    /// How it was spelled: `binary`, `hex`, `base64` or `certificate`.
+    pub form: &'static str,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    binding: Option<ReportBinding>,
+}
+
+/// Reads evidence of a known format, or a certificate (PEM or DER) that holds some. `-` is standard input.
 pub fn read(path: &Path) -> Result<EvidenceFile> {
-    let content = files::read(path, MAXIMUM_FILE)?;
+    let content = content(path)?;
     find(&content).with_context(|| format!("{} is not evidence", path.display()))
+}
+
+/// Reads what may be evidence, likewise.
+pub fn open(path: &Path) -> Result<Content> {
+    decode(&content(path)?).with_context(|| format!("{} is not evidence", path.display()))
+}
+
+fn content(path: &Path) -> Result<Vec<u8>> {
+    if path != Path::new("-") {
+        return files::read(path, LARGEST);
+    }
+    let mut content = Vec::new();
+    io::stdin()
+        .take(LARGEST as u64 + 1)
+        .read_to_end(&mut content)
+        .context("cannot read standard input")?;
+    if content.len() > LARGEST {
+        bail!("standard input is longer than {LARGEST} bytes");
+    }
+    Ok(content)
 }
 
 fn find(content: &[u8]) -> Result<EvidenceFile> {
     if content.is_empty() {
         bail!("the file is empty");
     }
+    let Content { bytes, binding, .. } = decode(content)?;
+    let quote = Quote::new(bytes)?;
+    quote.kind()?;
+    Ok(EvidenceFile { quote, binding })
+}
+
+/// Text of hex digits or in base64 is what it stands for: no evidence in binary is made of such characters alone.
+fn decode(content: &[u8]) -> Result<Content> {
     let certificate = Certificate::from_pem(content).or_else(|_| Certificate::from_der(content));
     if let Ok(certificate) = certificate {
         return in_certificate(&certificate);
     }
-    let bare = |quote: Quote| EvidenceFile { quote, binding: None };
-    let as_it_is = match Quote::new(content.to_vec()).and_then(|quote| quote.kind().map(|_| quote)) {
-        Ok(quote) => return Ok(bare(quote)),
-        Err(error) => error,
-    };
-    if let Some(bytes) = from_text(content) {
-        let quote = Quote::new(bytes)?;
-        quote.kind()?;
-        return Ok(bare(quote));
-    }
-    Err(as_it_is.into())
+    let (form, bytes) = from_text(content).unwrap_or_else(|| ("binary", content.to_vec()));
+    Ok(Content {
+        form,
+        bytes,
+        binding: None,
+    })
 }
 
 /// Hex or base64, in either case with blanks anywhere.
-fn from_text(content: &[u8]) -> Option<Vec<u8>> {
-    let text: String = std::str::from_utf8(content)
-        .ok()?
-        .chars()
-        .filter(|character| !character.is_whitespace())
+fn from_text(content: &[u8]) -> Option<(&'static str, Vec<u8>)> {
+    let text: Vec<u8> = content
+        .iter()
+        .copied()
+        .filter(|byte| !byte.is_ascii_whitespace())
         .collect();
-    hex::decode(&text).or_else(|_| STANDARD.decode(&text)).ok()
+    let text = text.strip_prefix(b"0x").unwrap_or(&text);
+    if text.is_empty() {
+        return None;
+    }
+    if let Ok(bytes) = hex::decode(text) {
+        return Some(("hex", bytes));
+    }
+    [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD]
+        .iter()
+        .find_map(|engine| engine.decode(text).ok())
+        .map(|bytes| ("base64", bytes))
 }
 
-fn in_certificate(parsed: &Certificate) -> Result<EvidenceFile> {
+fn in_certificate(parsed: &Certificate) -> Result<Content> {
     let tbs = parsed.tbs_certificate();
     let key = tbs.subject_public_key_info().to_der()?;
     let extension = tbs
@@ -85,8 +128,10 @@ fn in_certificate(parsed: &Certificate) -> Result<EvidenceFile> {
                 .find(|extension| extension.extn_id.to_string() == EVIDENCE_EXTENSION)
         })
         .context("the certificate holds no evidence (extension 2.23.133.5.4.9)")?;
-    Ok(EvidenceFile {
-        quote: certificate::decode(extension.extn_value.as_bytes(), &key)?,
+    let quote = certificate::decode(extension.extn_value.as_bytes(), &key)?;
+    Ok(Content {
+        form: "certificate",
+        bytes: quote.as_bytes().to_vec(),
         binding: Some(ReportBinding::public_key(&key)),
     })
 }
@@ -111,6 +156,7 @@ mod tests {
             hex.into_bytes(),
             lines.join("\n").into_bytes(),
             STANDARD.encode(QUOTE).into_bytes(),
+            URL_SAFE_NO_PAD.encode(QUOTE).into_bytes(),
         ];
         for spelling in spellings {
             let (_, bare) = find(&spelling)
@@ -130,5 +176,21 @@ mod tests {
             assert!(refused.contains("expected an SGX quote"), "{refused}");
         }
         assert!(find(b"").is_err());
+    }
+
+    #[test]
+    fn the_form_is_seen_from_the_content() {
+        for (content, form, bytes) in [
+            (&b"00ff"[..], "hex", &[0, 0xFF][..]),
+            (b" 0x00\nFF\r\n", "hex", &[0, 0xFF]),
+            (b"AP8=\n", "base64", &[0, 0xFF]),
+            (b"AP-_", "base64", &[0, 0xFF, 0xBF]),
+            (b"\x03\x00\x02", "binary", &[3, 0, 2]),
+            (b"", "binary", b""),
+            (b" \n", "binary", b" \n"),
+        ] {
+            let found = decode(content).unwrap();
+            assert_eq!((found.form, &found.bytes[..]), (form, bytes), "{content:?}");
+        }
     }
 }

@@ -110,9 +110,9 @@ impl Trust {
         let failed = |why: String| StartError::Trust { why };
         let certificates = CertificateDer::pem_slice_iter(pem)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| failed(format!("expected PEM certificates: {error}")))?;
         if certificates.is_empty() {
-            return Err(failed("expected certificates in PEM, found none".to_owned()));
+            return Err(failed("expected PEM certificates, found none".to_owned()));
         }
         Ok(Self::Only(certificates))
     }

@@ -9,8 +9,6 @@ use marblerun_attestation::{ProductionRoots, SimulationRoots, TrustRoots};
 use marblerun_collateral::{
     Collaterals, Config as Collection, ServiceUrl, Services, Source, StartError, Trust,
 };
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 
 use crate::config::{Collateral, Config, Simulation, Tee};
 use crate::evidence::Judge;
@@ -110,13 +108,13 @@ fn services(chosen: &Collateral) -> Result<Source, CollateralStartError> {
         services.kds = address("kds-url", url)?;
     }
     if let Some(path) = &chosen.authorities {
-        services.trust = Trust::Only(authorities(path)?);
+        services.trust = trust(path)?;
     }
     services.insecure_http = chosen.insecure_http;
     Ok(Source::Services(Box::new(services)))
 }
 
-fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, CollateralStartError> {
+fn trust(path: &Path) -> Result<Trust, CollateralStartError> {
     let failed = |why: String| CollateralStartError::Authorities {
         path: path.to_owned(),
         why,
@@ -128,11 +126,8 @@ fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, CollateralSt
     if pem.len() as u64 > AUTHORITIES_LIMIT {
         return Err(failed(format!("expected at most {AUTHORITIES_LIMIT} bytes")));
     }
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| failed(format!("expected PEM certificates: {error}")))?;
-    if certificates.is_empty() {
-        return Err(failed("expected PEM certificates, found none".to_owned()));
-    }
-    Ok(certificates)
+    Trust::from_pem(&pem).map_err(|error| match error {
+        StartError::Trust { why } => failed(why),
+        other => other.into(),
+    })
 }

@@ -78,6 +78,36 @@ const ALL: [&str; 5] = [
 ];
 
 #[test]
+fn evidence_is_read_in_each_spelling() {
+    use base64::Engine as _;
+    let home = home();
+    let quote = std::fs::read(home.file("sgx.quote")).unwrap();
+    let platform = SoftwareTee::development().unwrap().intel(DcapTee::Sgx);
+    let for_key = |key: &[u8]| {
+        let fields = EnclaveFields::new(&ReportBinding::public_key(key));
+        QuoteFields::sgx(fields).sign(&platform).unwrap()
+    };
+    home.write("hex", hex::encode(&quote));
+    home.write("base64", base64::engine::general_purpose::STANDARD.encode(&quote));
+    home.write("certificate", super::quote::certificate_with(for_key).0);
+    home.write("moved", super::quote::certificate_with(|_| quote.clone()).0);
+    let fetch = |evidence: &str| {
+        let (directory, flag) = (format!("of-{evidence}"), "--accept-simulation");
+        let outcome = home.run(&["collateral", "fetch", evidence, "-o", &directory, flag]);
+        (outcome, home.file(&directory))
+    };
+    for evidence in ["sgx.quote", "hex", "base64", "certificate"] {
+        let (outcome, directory) = fetch(evidence);
+        good(&outcome);
+        assert_eq!(files(&directory), ["sgx-506070000000-platform.json"]);
+    }
+    // It stands in a certificate with another key than it speaks for.
+    let (outcome, _) = fetch("moved");
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    assert!(outcome.stderr.contains("step 5, binding"), "{outcome:?}");
+}
+
+#[test]
 fn what_a_platform_needs_is_fetched_and_shown() {
     let (home, (_runtime, service)) = (home(), service());
     let url = service.url().to_string();
@@ -217,14 +247,17 @@ fn what_fails_says_what_and_leaves_no_files() {
         ),
         // Evidence of the software TEE is none under the roots of the manufacturers.
         (fetch("sgx.quote", &[]), "step 3"),
-        (fetch("empty", &["--accept-simulation"]), "empty is empty"),
+        (
+            fetch("empty", &["--accept-simulation"]),
+            "empty is not evidence: the file is empty",
+        ),
         (fetch("missing", &["--accept-simulation"]), "cannot open missing"),
         (
             fetch(
                 "sgx.quote",
                 &["--accept-simulation", "--collateral-ca", "none.pem"],
             ),
-            "none.pem: expected PEM certificates",
+            "none.pem: certificates for collateral services: expected PEM certificates",
         ),
         (
             home.run(&[

@@ -11,6 +11,18 @@ fn evidence(name: &str) -> Vec<u8> {
     std::fs::read(folder.join(name)).unwrap()
 }
 
+/// A certificate, PEM and DER, with the evidence that is made for its SubjectPublicKeyInfo.
+pub fn certificate_with(make: impl FnOnce(&[u8]) -> Vec<u8>) -> (String, Vec<u8>) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let info = rcgen::PublicKeyData::subject_public_key_info(&key);
+    let value = marblerun_attestation::certificate::encode(&make(&info), &info).unwrap();
+    let mut parameters = rcgen::CertificateParams::new(vec!["coordinator.example".to_owned()]).unwrap();
+    let id = [2, 23, 133, 5, 4, 9];
+    parameters.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(&id, value)];
+    let certificate = parameters.self_signed(&key).unwrap();
+    (certificate.pem(), certificate.der().to_vec())
+}
+
 fn show(home: &Home, content: impl AsRef<[u8]>, more: &[&str]) -> Outcome {
     home.write("evidence", content);
     let outcome = home.run(&[&["quote", "show", "evidence"], more].concat());
@@ -94,6 +106,12 @@ fn every_form_shows_the_same() {
     ] {
         let value = json(&home, content);
         assert_eq!((&value["form"], &value["evidence"]), (&Value::from(form), &shown));
+    }
+    let (pem, der) = certificate_with(|_| quote.clone());
+    for certificate in [pem.as_bytes(), &der] {
+        let value = json(&home, certificate);
+        let form = Value::from("certificate");
+        assert_eq!((&value["form"], &value["evidence"]), (&form, &shown));
     }
     let value = json(&home, &headed)["evidence"].clone();
     assert_eq!(value["Open Enclave header"], "16 bytes");
@@ -185,7 +203,19 @@ fn what_is_no_evidence_is_shown_as_far_as_it_goes() {
     home.write("large", vec![b'0'; 300 * 1024]);
     let outcome = home.run(&["quote", "show", "large"]);
     assert_eq!(outcome.code, 1);
-    assert!(outcome.stderr.contains("no evidence"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("longer than 262144 bytes"),
+        "{}",
+        outcome.stderr
+    );
+    home.write("other.pem", include_bytes!("../golden/alice.crt.pem"));
+    let outcome = home.run(&["quote", "show", "other.pem"]);
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.stderr.contains("the certificate holds no evidence"),
+        "{}",
+        outcome.stderr
+    );
     let outcome = home.run(&["quote", "show", "missing"]);
     assert_eq!(outcome.code, 1);
     assert!(

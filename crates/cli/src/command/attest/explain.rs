@@ -24,7 +24,7 @@ use crate::session;
 /// Arguments of `attest explain`.
 #[derive(Args)]
 pub struct Arguments {
-    /// The evidence: a quote or report, as it is, in hex or in base64, or a certificate with evidence
+    /// The evidence: a quote or report, as it is, in hex or in base64, or a certificate with evidence; `-`: standard input
     #[arg(value_name = "FILE")]
     evidence: PathBuf,
     /// The package of the manifest

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use marblerun_attestation::collateral::{CollateralNeeded, DcapNeeded, DcapTee, PckAuthority};
-use marblerun_attestation::{ProductionRoots, Quote, ReportBinding, SimulationRoots, TrustRoots, Verifier};
+use marblerun_attestation::{ProductionRoots, SimulationRoots, TrustRoots, Verifier};
 use marblerun_collateral::{Asker, Collaterals, Config, Item, ServiceUrl, Source, system_clock};
 use serde_json::json;
 
 use super::say_simulation;
 use crate::evidence;
-use crate::files;
+use crate::evidence_file;
 use crate::flags::GlobalFlags;
 use crate::output::Output;
 use crate::session;
@@ -19,7 +19,7 @@ use crate::session;
 /// Arguments of `fetch`.
 #[derive(Args)]
 pub struct Arguments {
-    /// File with evidence of the platform: a quote or a report as it was received
+    /// File with evidence of the platform: as it is, in hex, in base64, or in a certificate; `-`: standard input
     #[arg(value_name = "EVIDENCE", required_unless_present = "fmspc", conflicts_with_all = ["fmspc", "tee", "ca"])]
     evidence: Option<PathBuf>,
     /// Platform with SGX or TDX, without evidence: its FMSPC, 12 hex digits
@@ -112,16 +112,11 @@ fn fetch<R: TrustRoots + Clone>(
     output.result(&text, &json!({"files": written, "nextUpdate": until}))
 }
 
-/// What evidence in a file needs. What it is bound to was the business of whoever received it.
+/// What evidence in a file needs. Outside of a certificate, what it is bound to was the business of whoever received it.
 fn needed_by<R: TrustRoots>(path: &Path, roots: R) -> Result<CollateralNeeded> {
-    let quote = Quote::new(files::read(path, Quote::LIMIT)?)?;
-    let data = quote
-        .unverified_report_data()
-        .with_context(|| format!("cannot read {}", path.display()))?
-        .with_context(|| format!("{} is empty", path.display()))?;
-    let binding = ReportBinding::report_data_itself(data);
+    let file = evidence_file::read(path)?;
     Verifier::new(roots)
-        .collateral_needed(&quote, &binding, (system_clock())())
+        .collateral_needed(&file.quote, &file.binding()?, (system_clock())())
         .with_context(|| format!("the evidence in {} is refused", path.display()))
 }
 
