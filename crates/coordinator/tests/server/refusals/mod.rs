@@ -140,6 +140,43 @@ fn each_reason_has_a_row_or_can_never_be() {
     assert!(unknown.is_empty(), "no such reason: {unknown:?}");
 }
 
+/// The schema has every field that a manifest can have: a test of the core sees to that.
+#[test]
+fn each_field_that_evidence_is_held_against_has_a_row() {
+    let schema = include_str!("../../../../../docs/manifest.schema.json");
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    let fields = |object: &Value, prefix: &str| -> Vec<String> {
+        let names = object["properties"].as_object().unwrap().keys();
+        names.map(|name| format!("{prefix}{name}")).collect()
+    };
+    let snp = &schema["$defs"]["snp"];
+    let mut expected: BTreeSet<String> = [
+        fields(&schema["$defs"]["package"], ""),
+        fields(&schema["$defs"]["tdx"], "TDX."),
+        fields(snp, "SNP."),
+        fields(&snp["properties"]["MinimumTCB"], "SNP.MinimumTCB."),
+        fields(&schema["$defs"]["infrastructure"], ""),
+    ]
+    .concat()
+    .into_iter()
+    .collect();
+    assert!(expected.len() > 35, "{expected:?}");
+    // `TDX` and `SNP` are for evidence of those TEEs, and the rules of `MinimumTCB` are its fields.
+    for object in ["TDX", "SNP.MinimumTCB"] {
+        assert!(expected.remove(object));
+    }
+
+    let mut rows = [rules::sgx_rules(), rules::tdx_rules(), rules::snp_rules()];
+    rows[0].extend(rules::infrastructure_rules());
+    rows[0].push(rules::root_rule());
+    let broken: BTreeSet<&str> = rows.iter().flatten().map(|row| row.name).collect();
+    let missing: Vec<_> = expected
+        .iter()
+        .filter(|name| !broken.contains(name.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "no row for {missing:?}");
+}
+
 #[test]
 fn a_reason_that_is_new_is_seen() {
     let source = "pub enum Other {\n    No,\n}\n\npub enum Reason {\n    /// Text\n    #[error(\"Format\")]\n    One,\n    \
