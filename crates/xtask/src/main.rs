@@ -1,7 +1,8 @@
-//! What people run on this repository: `cargo xtask demo` shows a deployment, `cargo xtask crash` tries to
+//! What people run on this repository: `cargo xtask demo` shows a deployment, `cargo xtask bench` measures one, `cargo xtask crash` tries to
 //! make it lose something, `cargo xtask hostile` has slow and hostile peers at a Coordinator, `cargo xtask fuzz`
 //! feeds the fuzz targets, `cargo xtask tidy` checks the rules of the house that no compiler checks.
 
+mod bench;
 mod crash;
 mod demo;
 mod fuzz;
@@ -29,6 +30,8 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Measure what the Coordinator costs, and write docs/performance.md
+    Bench(bench::Arguments),
     /// Try to make the Coordinator lose something: kills, full disks, bit rot, lost files, clocks, copies
     Crash(crash::Arguments),
     /// Build the Coordinator as it is shipped, and measure what slow and hostile peers can do to it (ten minutes)
@@ -55,6 +58,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Demo { keep } => demo::run(&repository_root(), keep),
+        Task::Bench(arguments) => bench::run(&repository_root(), &arguments),
         Task::Crash(arguments) => crash::run(&repository_root(), &arguments),
         Task::Hostile { quick } => hostile::run(&repository_root(), quick),
         Task::Tidy => tidy::run(&repository_root()),

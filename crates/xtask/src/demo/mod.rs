@@ -4,7 +4,7 @@
 //! name; values are never read here.
 
 mod process;
-mod programs;
+pub mod programs;
 
 pub use programs::executables;
 
