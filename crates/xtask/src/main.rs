@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod fuzz;
 mod hostile;
+mod instructions;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,12 @@ enum Task {
     },
     /// Measure what the Coordinator costs, and write docs/performance.md
     Bench(bench::Arguments),
+    /// Count instructions of what the rules do, and hold them against the recorded numbers; needs valgrind
+    Instructions {
+        /// Record the numbers instead
+        #[arg(long)]
+        record: bool,
+    },
     /// Try to make the Coordinator lose something: kills, full disks, bit rot, lost files, clocks, copies
     Crash(crash::Arguments),
     /// Build the Coordinator as it is shipped, and measure what slow and hostile peers can do to it (ten minutes)
@@ -59,6 +66,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Demo { keep } => demo::run(&repository_root(), keep),
         Task::Bench(arguments) => bench::run(&repository_root(), &arguments),
+        Task::Instructions { record } => instructions::run(&repository_root(), record),
         Task::Crash(arguments) => crash::run(&repository_root(), &arguments),
         Task::Hostile { quick } => hostile::run(&repository_root(), quick),
         Task::Tidy => tidy::run(&repository_root()),
