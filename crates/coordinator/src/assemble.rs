@@ -4,8 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use marblerun_collateral::Collaterals;
 use marblerun_core::ambient::Dice;
 use marblerun_core::manifest::{HsmEnvironment, Limits};
 use marblerun_core::phase::Phase;
@@ -21,6 +22,7 @@ use crate::dice::AwsDice;
 use crate::evidence::OwnEvidence;
 use crate::keeper::Keeper;
 use crate::listen::{self, Api, BindError};
+use crate::observe::metrics::metrics;
 use crate::observe::server::Watched;
 use crate::opening::{self, Opening, OpeningError};
 use crate::prefetch::PrefetchingDice;
@@ -221,12 +223,24 @@ fn own_evidence(tee: &Tee, keeper: &Keeper) -> Result<OwnEvidence, TeeError> {
     Ok(own)
 }
 
+/// Keeps the metric true. Never ends.
+async fn tell_age_of(collaterals: &Collaterals) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        let oldest = collaterals.stats().held.iter().map(|held| held.oldest).max();
+        if let Some(issued) = oldest.and_then(|age| SystemTime::now().checked_sub(Duration::from_secs(age))) {
+            metrics().collateral_is_from(issued);
+        }
+    }
+}
+
 /// Until the Coordinator stops.
 fn keep_collateral_fresh(servers: &mut JoinSet<()>, service: &Service, stopping: &watch::Receiver<bool>) {
     let (service, mut stopping) = (service.clone(), stopping.clone());
     servers.spawn(async move {
         tokio::select! {
             () = service.judge().collaterals().keep_fresh() => {}
+            () = tell_age_of(service.judge().collaterals()) => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}
         }
     });

@@ -101,7 +101,11 @@ fn write_secret(dice: &TestDice) -> Box<dyn FnMut() + '_> {
         manifest.as_object_mut().unwrap().insert(name.to_owned(), value);
     };
     let secrets = manifest.pointer_mut("/Secrets").unwrap();
-    section(secrets, "u", json!({"Type": "symmetric-key", "Size": 128, "UserDefined": true}));
+    section(
+        secrets,
+        "u",
+        json!({"Type": "symmetric-key", "Size": 128, "UserDefined": true}),
+    );
     section(
         &mut manifest,
         "Users",

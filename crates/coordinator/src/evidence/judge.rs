@@ -4,17 +4,19 @@
 //! nothing that others need. Whether claims comply with a manifest is the next question, and one of the rules.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use marblerun_attestation::{
     Admission, Claims, CollateralNeeded, ProductionRoots, Quote, Reason, Refused, ReportBinding,
     SimulationMode, SimulationRoots, Step, TrustRoots, UnixSeconds, Verified, Verifier,
 };
-use marblerun_collateral::{Asker, CollateralError, Collaterals, Freshness};
+use marblerun_collateral::{Asker, CollateralError, Collaterals, Freshness, Obtained};
 use marblerun_core::refusal::{Refusal, RefusalKind};
 use tokio::sync::Semaphore;
 
 use crate::config::LogLevel;
 use crate::observe::at_level;
+use crate::observe::metrics::metrics;
 use crate::service::now;
 
 /// Evidence of platforms that are not remembered, verified at a time: it costs more than that of others.
@@ -124,20 +126,15 @@ impl<R: TrustRoots + Send + Sync + 'static> Appraiser<R> {
             .await
             .map_err(|error| broke_off(&error))?;
         let shared = Arc::clone(inner);
-        tokio::task::spawn_blocking(move || {
-            let policy = shared.collaterals.policy();
-            shared
-                .verifier
-                .verify_by_policy(&quote, &binding, &obtained.collateral, moment(), policy)
-        })
-        .await
-        .map_err(|error| broke_off(&error))?
-        .map_err(NotVerified::Refused)
+        tokio::task::spawn_blocking(move || shared.decide(&quote, &binding, &obtained))
+            .await
+            .map_err(|error| broke_off(&error))?
+            .map_err(NotVerified::Refused)
     }
 }
 
 impl<R: TrustRoots> Inner<R> {
-    async fn obtain(&self, needed: &CollateralNeeded) -> Result<marblerun_collateral::Obtained, NotVerified> {
+    async fn obtain(&self, needed: &CollateralNeeded) -> Result<Obtained, NotVerified> {
         let obtained = self.collaterals.get(needed, Asker::Stranger).await?;
         if let Freshness::Stale { since } = obtained.freshness {
             tracing::warn!(%since, "collateral is out of date and used within its grace");
@@ -152,10 +149,22 @@ impl<R: TrustRoots> Inner<R> {
         needed: &CollateralNeeded,
     ) -> Result<Verified<Claims, R>, NotVerified> {
         let obtained = self.obtain(needed).await?;
+        Ok(self.decide(quote, binding, &obtained)?)
+    }
+
+    fn decide(
+        &self,
+        quote: &Quote,
+        binding: &ReportBinding,
+        obtained: &Obtained,
+    ) -> Result<Verified<Claims, R>, Refused> {
+        let began = Instant::now();
         let policy = self.collaterals.policy();
-        Ok(self
+        let verified = self
             .verifier
-            .verify_by_policy(quote, binding, &obtained.collateral, moment(), policy)?)
+            .verify_by_policy(quote, binding, &obtained.collateral, moment(), policy);
+        metrics().quote_verified(began.elapsed());
+        verified
     }
 }
 

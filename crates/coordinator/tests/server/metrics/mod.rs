@@ -10,6 +10,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
+use marblerun_attestation::ReportBinding;
+use marblerun_attestation::fakes::{SoftwareIssuer, SoftwareProfile};
+use marblerun_attestation::issue::Issuer as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -163,6 +166,25 @@ async fn the_names_are_those_of_the_specification_and_the_numbers_true() {
         scraped.value("server_client_api_http_in_flight_requests", &manifest_set),
         0.0
     );
+}
+
+#[tokio::test]
+async fn evidence_that_is_verified_is_timed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (program, address) = monitored(directory.path()).await;
+    program.set_manifest(&manifest()).await;
+    let timed = async || {
+        let scraped = scrape(address).await;
+        scraped.value("coordinator_quote_verification_duration_seconds_count", &[])
+    };
+    assert_eq!(timed().await, 0.0);
+    let profile = SoftwareProfile::new("sgx", None, None).unwrap();
+    let issuer = SoftwareIssuer::development(profile).unwrap();
+    for _ in 0..3 {
+        let quote = |certificate: &[u8]| issuer.quote(&ReportBinding::certificate(certificate)).unwrap();
+        program.activate_with("plain", &uuid(), quote).await.unwrap();
+    }
+    assert_eq!(timed().await, 3.0);
 }
 
 #[tokio::test]
