@@ -1,5 +1,7 @@
 //! Collateral of SGX and TDX: as it comes, part by part, and documents of the input signed by the software TEE.
 
+use std::sync::LazyLock;
+
 use marblerun_attestation::collateral::{DcapCollateralParts, DcapTee};
 use marblerun_attestation::fakes::{EnclaveFields, IntelPlatform, QuoteFields, TdFields};
 use marblerun_attestation::{Collateral, DcapCollateral};
@@ -12,6 +14,8 @@ const TCB_INFO: u8 = 1;
 const QE_IDENTITY: u8 = 2;
 const TDX_TCB_INFO: u8 = 3;
 const FIRST_PART: u8 = 4;
+
+static REAL: LazyLock<DcapCollateral> = LazyLock::new(|| DcapCollateral::from_json(SGX_COLLATERAL).unwrap());
 
 pub fn run(input: &[u8]) {
     let Some((&mode, rest)) = input.split_first() else {
@@ -51,10 +55,7 @@ fn signed(tee: DcapTee, json: &[u8], change: impl FnOnce(&mut IntelPlatform, ser
 }
 
 fn part(number: u8, bytes: &[u8]) {
-    let Ok(real) = DcapCollateral::from_json(SGX_COLLATERAL) else {
-        panic!("the real collateral does not read")
-    };
-    let mut parts: DcapCollateralParts = real.parts().clone();
+    let mut parts: DcapCollateralParts = REAL.parts().clone();
     let text = || String::from_utf8_lossy(bytes).into_owned();
     match number % 8 {
         0 => parts.pck_crl_issuer_chain = text(),
@@ -72,8 +73,7 @@ fn part(number: u8, bytes: &[u8]) {
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {
-    let real = DcapCollateral::from_json(SGX_COLLATERAL).unwrap();
-    let parts = real.parts();
+    let parts = REAL.parts();
     let mut seeds = vec![
         with_mode(WHOLE, SGX_COLLATERAL),
         with_mode(WHOLE, TDX_V4_COLLATERAL),

@@ -16,7 +16,7 @@ const MEMORY: u32 = 256;
 /// Largest input, in bytes.
 const LONGEST: u32 = 64 * 1024;
 /// Largest input that is kept in the corpus of the repository, in bytes.
-const LONGEST_KEPT: u32 = 2048;
+const LONGEST_KEPT: u32 = 1024;
 /// How long the planted fault may hide, in seconds.
 const PLANTED: u32 = 120;
 const PLANTED_TARGET: &str = "planted";
@@ -193,7 +193,10 @@ impl Fuzz {
             .arg(format!("-rss_limit_mb={MEMORY}"))
             .arg(format!("-max_len={LONGEST}"))
             .arg("-print_final_stats=1")
-            .env("ASAN_OPTIONS", "detect_odr_violation=0:abort_on_error=1")
+            .env(
+                "ASAN_OPTIONS",
+                "detect_odr_violation=0:abort_on_error=1:quarantine_size_mb=16",
+            )
             .stdout(Stdio::null())
             .stderr(fs::File::create(log)?)
             .current_dir(&self.folder);
@@ -240,7 +243,9 @@ impl Fuzz {
         fs::create_dir_all(&kept)?;
         let log = self.scratch(&format!("{target}.merge.log"));
         let status = Command::new(self.program(target)?)
-            .arg("-merge=1")
+            .arg("-set_cover_merge=1")
+            // Code that is reached counts, not how often: that keeps the corpus small.
+            .arg("-use_counters=0")
             .arg(format!("-max_len={LONGEST_KEPT}"))
             .arg(&kept)
             .arg(self.scratch(&format!("corpus/{target}")))

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod allocator;
+mod appraisal;
 mod cost;
 mod keys;
 mod support;
