@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let line: Vec<_> = format!("{error:#}")
+            let line: Vec<_> = with_causes(&error)
                 .lines()
                 .map(|line| line.trim().to_owned())
                 .collect();
@@ -23,6 +23,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, but for those that it has told itself.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn run() -> anyhow::Result<()> {

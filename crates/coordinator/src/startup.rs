@@ -1,9 +1,8 @@
 //! The startup manifest (`spec/11`): set when the Coordinator starts without one.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use marblerun_core::flow::inspect;
@@ -13,6 +12,7 @@ use marblerun_core::refusal::{Refusal, RefusalKind};
 use marblerun_wire::rest::{Base64Bytes, to_body, v2};
 
 use crate::service::Service;
+use crate::store::disk::{Directory, write_whole};
 
 /// Where the recovery secrets go, in the directory of the sealed state.
 pub const RECOVERY_SECRETS_FILE: &str = "recovery_secrets.json";
@@ -67,8 +67,8 @@ pub async fn set(service: &Service, path: &Path, seal_directory: &Path) -> Resul
         }
         Phase::AcceptingManifest => {}
     }
-    let file = seal_directory.join(RECOVERY_SECRETS_FILE);
-    let keep = move |secrets: &BTreeMap<Name, Vec<u8>>| keep(&file, secrets);
+    let seal_directory = seal_directory.to_owned();
+    let keep = move |secrets: &BTreeMap<Name, Vec<u8>>| keep(&seal_directory, secrets);
     let set = service
         .set_manifest(raw, keep)
         .await
@@ -91,14 +91,14 @@ fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
 }
 
 /// Writes the encrypted recovery secrets so that they survive a power cut; nothing to write without any.
-fn keep(file: &Path, secrets: &BTreeMap<Name, Vec<u8>>) -> Result<(), Refusal> {
+fn keep(seal_directory: &Path, secrets: &BTreeMap<Name, Vec<u8>>) -> Result<(), Refusal> {
     if secrets.is_empty() {
         return Ok(());
     }
     let failed = |error: &dyn std::fmt::Display| {
         let message = format!(
             "the recovery secrets cannot be written to {}: {error}",
-            file.display()
+            seal_directory.join(RECOVERY_SECRETS_FILE).display()
         );
         Refusal::new(RefusalKind::Unavailable, message)
     };
@@ -107,21 +107,9 @@ fn keep(file: &Path, secrets: &BTreeMap<Name, Vec<u8>>) -> Result<(), Refusal> {
         .map(|(name, secret)| (name.to_string(), Base64Bytes(secret.clone())))
         .collect();
     let body = to_body(&v2::ManifestSet { recovery_secrets }).map_err(|error| failed(&error))?;
-    write_durably(file, &body).map_err(|error| failed(&error))
-}
-
-fn write_durably(file: &Path, body: &[u8]) -> io::Result<()> {
-    let temporary = file.with_file_name(NEW_RECOVERY_SECRETS_FILE);
-    let mut new = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    new.write_all(body)?;
-    new.sync_all()?;
-    std::fs::rename(&temporary, file)?;
-    File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
+    Directory::open(seal_directory)
+        .and_then(|directory| write_whole(&directory, RECOVERY_SECRETS_FILE, &body))
+        .map_err(|error| failed(&error))
 }
 
 #[cfg(test)]
@@ -133,16 +121,16 @@ mod tests {
     fn recovery_secrets_are_kept_for_their_owner_alone() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join(RECOVERY_SECRETS_FILE);
-        keep(&file, &BTreeMap::new()).unwrap();
+        keep(directory.path(), &BTreeMap::new()).unwrap();
         assert!(!file.exists());
-        keep(&file, &[("one".into(), b"sealed".to_vec())].into()).unwrap();
+        keep(directory.path(), &[("one".into(), b"sealed".to_vec())].into()).unwrap();
         assert_eq!(
             std::fs::read_to_string(&file).unwrap(),
             "{\"RecoverySecrets\":{\"one\":\"c2VhbGVk\"}}\n"
         );
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
-        let refusal = keep(Path::new("/nowhere/recovery"), &[("one".into(), vec![1])].into()).unwrap_err();
-        assert!(refusal.message().contains("/nowhere/recovery"), "{refusal}");
+        let refusal = keep(Path::new("/dev/null/recovery"), &[("one".into(), vec![1])].into()).unwrap_err();
+        assert!(refusal.message().contains("/dev/null/recovery"), "{refusal}");
     }
 }

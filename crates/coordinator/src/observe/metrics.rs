@@ -1,6 +1,6 @@
 //! What is counted and timed of this process (`spec/11`).
 //!
-//! Whoever does something notes it here, in a few atomic operations; [`super::scrape`] makes a text of it when somebody
+//! Whoever does something notes it here, in a few atomic operations; `scrape` makes a text of it when somebody
 //! asks. Labels are types of the manifest, paths of known routes, codes and reasons of fixed sets: nobody can make more of
 //! them by what he sends, and no number of marbles does.
 

@@ -1,6 +1,7 @@
-//! Who may change the directory of the sealed state, besides the Coordinator.
+//! Who may change or read the directory of the sealed state, besides the Coordinator.
 //!
-//! Nobody can forge what is in it, but who may write there can put back an old state, remove it, or hold the lock.
+//! Nobody can forge what is in it, but who may write there can put back an old state, remove it, or hold the lock. What
+//! is in it is encrypted, but in simulation the key lies beside it.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -11,10 +12,13 @@ use rustix::process::geteuid;
 
 /// Writing for the group and for all.
 const OTHERS_WRITE: u32 = 0o022;
+/// Reading for the group and for all.
+const OTHERS_READ: u32 = 0o044;
 
-/// Looks at the directory and the files in it, once they are there. Files that others may write are closed to them;
-/// the directory is left as it is, since it may be a volume whose mode is somebody else's affair. Tells, one line
-/// each, what was changed and what should be.
+/// Looks at the directory and the files in it, once they are there. Files of the Coordinator's user that others may
+/// write or read get mode 0600, unless they have a second name (a hard link) somewhere else; the directory is left as it
+/// is, since it may be a volume whose mode is somebody else's affair. Tells, one line each, what was changed and what
+/// should be.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -34,12 +38,13 @@ pub fn close_to_others(directory: &Path) -> io::Result<Vec<String>> {
         let Ok(found) = fs::symlink_metadata(&path) else {
             continue;
         };
-        let Some(reason) = open_to_others(&found).filter(|_| found.is_file()) else {
+        let readable = (found.mode() & OTHERS_READ != 0).then_some("could be read by others");
+        let Some(reason) = open_to_others(&found).or(readable).filter(|_| found.is_file()) else {
             continue;
         };
-        let mode = found.mode() & 0o7777 & !OTHERS_WRITE;
         let closed = found.uid() == geteuid().as_raw()
-            && fs::set_permissions(&path, Permissions::from_mode(mode)).is_ok();
+            && found.nlink() == 1
+            && fs::set_permissions(&path, Permissions::from_mode(0o600)).is_ok();
         let now = if closed {
             "now only its owner can"
         } else {
@@ -77,7 +82,7 @@ mod tests {
     fn what_is_private_needs_no_words() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("lock"), "").unwrap();
-        for (files, folder) in [(0o600, 0o700), (0o644, 0o755)] {
+        for (files, folder) in [(0o600, 0o700), (0o400, 0o755)] {
             set_mode(&directory.path().join("lock"), files);
             set_mode(directory.path(), folder);
             assert_eq!(close_to_others(directory.path()).unwrap(), Vec::<String>::new());
@@ -105,8 +110,47 @@ mod tests {
                 of_file.contains("lock can be written by others; now only"),
                 "{of_file}"
             );
-            assert_eq!((mode(&lock), mode(directory.path())), (0o644, folder));
+            assert_eq!((mode(&lock), mode(directory.path())), (0o600, folder));
         }
+    }
+
+    #[test]
+    fn files_that_could_be_read_are_closed_and_that_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        set_mode(directory.path(), 0o755);
+        for name in ["sealed_data", "sealed_key", "simulation_seal_key", "lock"] {
+            let file = directory.path().join(name);
+            fs::write(&file, "").unwrap();
+            for open in [0o644, 0o640, 0o604] {
+                set_mode(&file, open);
+                let notices = close_to_others(directory.path()).unwrap();
+                let expected = format!("{name} could be read by others; now only its owner can");
+                assert!(
+                    notices.len() == 1 && notices[0].ends_with(&expected),
+                    "{notices:?}"
+                );
+                assert_eq!(mode(&file), 0o600);
+            }
+        }
+    }
+
+    #[test]
+    fn the_mode_of_a_file_elsewhere_is_not_changed() {
+        let base = tempfile::tempdir().unwrap();
+        let victim = base.path().join("victim");
+        fs::write(&victim, "").unwrap();
+        set_mode(&victim, 0o644);
+        let directory = base.path().join("place");
+        fs::create_dir(&directory).unwrap();
+        set_mode(&directory, 0o700);
+        fs::hard_link(&victim, directory.join("sealed_key")).unwrap();
+        std::os::unix::fs::symlink(&victim, directory.join("sealed_data")).unwrap();
+        let notices = close_to_others(&directory).unwrap();
+        assert!(
+            notices.len() == 1 && notices[0].ends_with("sealed_key could be read by others; it stays so"),
+            "{notices:?}"
+        );
+        assert_eq!(mode(&victim), 0o644);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! What a directory keeps beside its state: states that were given up, and torn tails.
 
-use marblerun_core::sealed::{MAX_FILE_BYTES, MAX_KEY_FILE_BYTES};
+use std::io;
+
+use marblerun_core::original::OriginalHeader;
+use marblerun_core::recovery::RecoveryScheme;
+use marblerun_core::sealed::{Header, MAX_FILE_BYTES, MAX_KEY_FILE_BYTES};
 
 use super::StoreError;
 use super::files::{DATA, FileStore, KEY, SUPERSEDED};
@@ -51,6 +55,64 @@ impl FileStore {
         }
         self.write_whole(&format!("{prefix}-{DATA}"), &data)?;
         Ok(Some(prefix))
+    }
+
+    /// Removes states that were given up, all but the latest (whose prefix is given) and the first that the holders of
+    /// recovery keys could still open, of ours and of the original's. In recovery anybody may give a state up for one
+    /// of his own, and after the next start give up that one: doing it twice must not remove the state that mattered.
+    pub(super) fn tidy_superseded(&self, latest: &str) {
+        let kept = match self.first_recoverable() {
+            Ok(first) => [Some(latest.to_owned())]
+                .into_iter()
+                .chain(first)
+                .flatten()
+                .collect::<Vec<_>>(),
+            Err(error) => {
+                tracing::warn!(%error, "states that were given up stay, as one of them cannot be read");
+                return;
+            }
+        };
+        if let Some(first) = kept.iter().skip(1).find(|first| *first != latest) {
+            tracing::warn!(
+                first = %self.disk.path(&format!("{first}-{DATA}")).display(),
+                "a state that was given up earlier is kept beside the latest, and stays the one that is kept: move it \
+                 away when nobody needs it any more"
+            );
+        }
+        self.tidy(SUPERSEDED, |_, name| {
+            kept.iter().any(|prefix| {
+                [DATA, KEY]
+                    .map(|end| format!("{prefix}-{end}"))
+                    .contains(&name.to_owned())
+            })
+        });
+    }
+
+    /// The prefixes of the oldest states aside that recovery secrets open: of ours, and of the original's.
+    fn first_recoverable(&self) -> io::Result<[Option<String>; 2]> {
+        let mut prefixes: Vec<String> = self
+            .disk
+            .list()?
+            .iter()
+            .filter_map(|name| name.strip_suffix(DATA)?.strip_suffix('-'))
+            .filter(|prefix| prefix.starts_with(SUPERSEDED))
+            .map(str::to_owned)
+            .collect();
+        // The time in the name is of fixed length, and its order is that of the digits.
+        prefixes.sort_unstable();
+        let [mut ours, mut original] = [None, None];
+        for prefix in prefixes {
+            let Some(data) = self.disk.read(&format!("{prefix}-{DATA}"), MAX_FILE_BYTES)? else {
+                continue;
+            };
+            let first = match Header::parse(&data) {
+                Ok((header, _)) if header.recovery.scheme() != RecoveryScheme::None => &mut ours,
+                Err(_) if OriginalHeader::parse(&data).is_some() => &mut original,
+                _ => continue,
+            };
+            first.get_or_insert(prefix);
+        }
+        Ok([ours, original])
     }
 
     /// Removes files with a prefix, all but those for which `keep` is true. It only saves space: a failure is

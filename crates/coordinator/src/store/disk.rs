@@ -3,10 +3,14 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// One directory with plain files in it, named by their file names.
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// One directory with regular files in it, named by their file names. Whatever else has one of the names (a link, a
+/// pipe, a device, a directory) is neither read nor written nor waited for, but refused.
 ///
 /// What is written, renamed or removed is durable only after the file or the directory was synced.
 pub trait Disk: Send + Sync {
@@ -22,7 +26,7 @@ pub trait Disk: Send + Sync {
     /// What the system answers; `FileTooLarge` beyond `limit` bytes.
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>>;
 
-    /// Creates a file with mode 0600, or empties the one that is there.
+    /// Creates a file with mode 0600. What has the name is removed before, never written into.
     ///
     /// # Errors
     /// What the system answers.
@@ -166,7 +170,7 @@ impl Disk for Directory {
     }
 
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        let file = match File::open(self.path.join(name)) {
+        let file = match open_regular(OpenOptions::new().read(true), &self.path.join(name)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -180,22 +184,20 @@ impl Disk for Directory {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let mut options = OpenOptions::new();
-        let file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(self.path.join(name))?;
-        // A file that was there before keeps its mode otherwise.
+        let path = self.path.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = open_regular(OpenOptions::new().write(true).create_new(true).mode(0o600), &path)?;
+        // The mode of a file must not depend on the mask of the process.
         file.set_permissions(Permissions::from_mode(0o600))?;
         Ok(Box::new(file))
     }
 
     fn open_end(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(
-            OpenOptions::new().append(true).open(self.path.join(name))?,
-        ))
+        let file = open_regular(OpenOptions::new().append(true), &self.path.join(name))?;
+        Ok(Box::new(file))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -212,13 +214,8 @@ impl Disk for Directory {
 
     fn lock(&mut self, name: &str) -> io::Result<()> {
         let mut options = OpenOptions::new();
-        let path = self.path.join(name);
-        let file = options
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)?;
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = open_regular(&mut options, &self.path.join(name))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
@@ -266,6 +263,39 @@ impl DiskFile for File {
     }
 }
 
+/// Opens a regular file that has this one name. A symbolic link is not followed, and opening never waits, as it would
+/// for the other end of a pipe. A second name (a hard link) would be somewhere else, where others may write or read.
+fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let refuse = |what: &str| {
+        let reason = format!("it is {what}; only a regular file with this one name is taken");
+        Err(io::Error::new(io::ErrorKind::InvalidInput, reason))
+    };
+    // The bits are those of the system's header, whatever the sign of the type.
+    let file = match options.custom_flags(flags.bits().cast_signed()).open(path) {
+        Ok(file) => file,
+        Err(error) => {
+            let no_reader = error.raw_os_error() == Some(Errno::NXIO.raw_os_error());
+            return match std::fs::symlink_metadata(path) {
+                Ok(found) if found.is_symlink() => refuse("a symbolic link"),
+                Ok(found) if found.is_dir() => refuse("a directory"),
+                Ok(_) if no_reader => refuse("a pipe, a socket or a device"),
+                _ => Err(error),
+            };
+        }
+    };
+    let found = file.metadata()?;
+    if found.is_dir() {
+        refuse("a directory")
+    } else if !found.is_file() {
+        refuse("a pipe, a socket or a device")
+    } else if found.nlink() > 1 {
+        refuse("a file with several names (hard links)")
+    } else {
+        Ok(file)
+    }
+}
+
 fn sync_directory(path: &Path) -> io::Result<()> {
     match File::open(path)?.sync_all() {
         // POSIX lets a file system refuse to sync a directory; renames are durable there at once, or never.
@@ -275,11 +305,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 fn is_unsupported(error: &io::Error) -> bool {
-    let refused = [
-        rustix::io::Errno::INVAL,
-        rustix::io::Errno::NOSYS,
-        rustix::io::Errno::OPNOTSUPP,
-    ];
+    let refused = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
     refused
         .iter()
         .any(|refused| error.raw_os_error() == Some(refused.raw_os_error()))
@@ -339,6 +365,76 @@ mod tests {
             disk.read("file", 99).unwrap().as_deref(),
             Some(b"onet!".as_slice())
         );
+    }
+
+    #[test]
+    fn what_was_planted_under_the_name_of_a_new_file_is_not_written_into() {
+        let base = tempfile::tempdir().unwrap();
+        let victim = base.path().join("victim");
+        std::fs::write(&victim, b"precious").unwrap();
+        let path = base.path().join("place");
+        let disk = Directory::open(&path).unwrap();
+        let plants: [fn(&Path, &Path); 3] = [
+            |victim, new| std::os::unix::fs::symlink(victim, new).unwrap(),
+            |victim, new| std::fs::hard_link(victim, new).unwrap(),
+            |_, new| make_pipe(new),
+        ];
+        for plant in plants {
+            plant(&victim, &path.join("file.new"));
+            write_whole(&disk, "file", b"content").unwrap();
+            assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+            let made = std::fs::symlink_metadata(path.join("file")).unwrap();
+            assert!(made.is_file() && made.nlink() == 1);
+            assert_eq!(disk.list().unwrap(), ["file"]);
+        }
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_none_is_waited_for() {
+        let base = tempfile::tempdir().unwrap();
+        let victim = base.path().join("victim");
+        std::fs::write(&victim, b"precious").unwrap();
+        let nowhere = base.path().join("nowhere");
+        let path = base.path().join("place");
+        let mut disk = Directory::open(&path).unwrap();
+        let file = path.join("file");
+        let socket = std::os::unix::net::UnixListener::bind(path.join("socket")).unwrap();
+        let plants: [(&str, &dyn Fn()); 6] = [
+            ("symbolic link", &|| {
+                std::os::unix::fs::symlink(&victim, &file).unwrap();
+            }),
+            ("symbolic link", &|| {
+                std::os::unix::fs::symlink(&nowhere, &file).unwrap();
+            }),
+            ("hard link", &|| std::fs::hard_link(&victim, &file).unwrap()),
+            ("pipe", &|| make_pipe(&file)),
+            ("directory", &|| std::fs::create_dir(&file).unwrap()),
+            ("socket", &|| std::fs::rename(path.join("socket"), &file).unwrap()),
+        ];
+        for (what, plant) in plants {
+            plant();
+            let errors = [
+                disk.read("file", 99).err(),
+                disk.open_end("file").err(),
+                disk.lock("file").err(),
+            ];
+            for error in errors {
+                let error = error.unwrap().to_string();
+                assert!(error.contains(what), "{what}: {error}");
+            }
+            if file.symlink_metadata().unwrap().is_dir() {
+                std::fs::remove_dir(&file).unwrap();
+            } else {
+                std::fs::remove_file(&file).unwrap();
+            }
+        }
+        drop(socket);
+        assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+        assert!(!nowhere.exists());
+    }
+
+    fn make_pipe(path: &Path) {
+        rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `sealed_data` | the state |
 //! | `sealed_key` | its data key, wrapped; losing it leads to recovery, never to loss of data |
-//! | `superseded-<time>-sealed_data`, `-sealed_key` | the latest state that was given up |
+//! | `superseded-<time>-sealed_data`, `-sealed_key` | states that were given up: the latest, and the first that can be recovered |
 //! | `torn-<time>` | what was cut off the end of `sealed_data` |
 //! | `*.new` | being written, `checkpoint.new` beside a state that goes on growing; left behind only by a crash |
 //! | `lock` | locked while a Coordinator uses the directory |
@@ -227,7 +227,7 @@ impl Store for FileStore {
             self.tidy(KEY, |_, name| name != KEY);
         }
         if let Some(prefix) = superseded {
-            self.tidy(SUPERSEDED, |_, name| name.starts_with(&prefix));
+            self.tidy_superseded(&prefix);
         }
         Ok(())
     }
@@ -311,7 +311,7 @@ impl Store for FileStore {
             .rename(DATA, &aside)
             .map_err(self.failed(DATA, "move aside"))?;
         self.sync_directory()?;
-        self.tidy(SUPERSEDED, |_, name| name.starts_with(&prefix));
+        self.tidy_superseded(&prefix);
         Ok(())
     }
 
@@ -615,7 +615,11 @@ mod tests {
             store.append(9, b"torn").unwrap();
             store.cut(9).unwrap();
             let kept = place.names().iter().filter(|name| name.starts_with(TORN)).count();
-            assert_eq!(kept, TORN_KEPT.min(round + 2));
+            // The clock stands still, so that the newest may not be the last by its name: it is kept beside those.
+            assert!(
+                (TORN_KEPT.min(round + 2)..=TORN_KEPT + 1).contains(&kept),
+                "{kept}"
+            );
         }
     }
 

@@ -142,8 +142,8 @@ pub struct Replacement<'a> {
     pub sealed_data: &'a [u8],
     /// The key file that goes with it; `None` where there is no seal key.
     pub sealed_key: Option<&'a [u8]>,
-    /// Whether the old files are kept aside, as those of another state that was given up. Of such files only
-    /// the latest are kept.
+    /// Whether the old files are kept aside, as those of another state that was given up. Of such states
+    /// the latest is kept, and the first that recovery secrets open.
     pub keep_old: bool,
 }
 

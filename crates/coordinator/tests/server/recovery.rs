@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::start::with_recovery_key;
 use crate::support::program::{Program, manifest, start};
 use crate::support::{connect, server_certificate};
 
@@ -318,6 +319,59 @@ async fn two_of_three_holders_recover() {
     let encrypted = encrypt(program, &secrets[0]).await;
     assert_eq!(post(program, &encrypted, &one.sign(&secrets[0])).await, taken(0));
     locked.expect_recovered(&flags).await;
+}
+
+/// Somebody sets manifests of his own again and again while a Coordinator waits for recovery.
+#[tokio::test]
+async fn the_state_that_mattered_outlives_those_that_were_set_while_it_was_waited_for() {
+    let holders = holders();
+    let locked = locked(&holders, 2, &[]).await;
+    let place = locked.directory.path().join("state");
+    let before = state_file(locked.directory.path());
+    let superseded = || {
+        let mut found: Vec<_> = std::fs::read_dir(&place)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| {
+                let name = path.file_name().unwrap().to_string_lossy();
+                name.starts_with("superseded-") && name.ends_with("-sealed_data")
+            })
+            .collect();
+        found.sort();
+        found
+    };
+    let mut program = locked.program;
+    for round in 0..4 {
+        let bogus = with_recovery_key(manifest());
+        let bogus = if round % 2 == 0 { bogus } else { manifest() };
+        program.set_manifest(&bogus).await;
+        let found = superseded();
+        assert_eq!(found.len(), 1 + usize::from(round > 0), "{round}: {found:?}");
+        assert!(std::fs::read(&found[0]).unwrap() == before, "{round}");
+        program.end(Signal::KILL);
+        std::fs::remove_file(place.join("sealed_key")).unwrap();
+        program = start(locked.directory.path(), &[]);
+        assert_eq!(phase(&program).await, 1);
+    }
+    assert!(
+        program.log().contains("kept beside the latest"),
+        "and that is said"
+    );
+    // Put back, it is recovered.
+    program.end(Signal::KILL);
+    std::fs::rename(&superseded()[0], place.join("sealed_data")).unwrap();
+    let program = start(locked.directory.path(), &[]);
+    let [one, _, two] = &holders;
+    let secrets = &locked.secrets;
+    assert_eq!(
+        post(&program, &secrets[0], &one.sign(&secrets[0])).await,
+        taken(2)
+    );
+    assert_eq!(
+        post(&program, &secrets[2], &two.sign(&secrets[2])).await,
+        taken(0)
+    );
+    assert_eq!(root(&program).await, locked.root);
 }
 
 #[tokio::test]

@@ -229,6 +229,110 @@ async fn a_startup_manifest_that_cannot_be_set_ends_the_start() {
 }
 
 #[test]
+fn what_went_wrong_is_said_once() {
+    for flags in [
+        ["--startup-manifest", "/nowhere/manifest"],
+        ["--ready-file", "/nowhere/ready"],
+        ["--seal-dir", "/dev/null/state"],
+    ] {
+        let text = fail(&flags, &[]);
+        let line = last_line(&text);
+        assert_eq!(line.matches("os error").count(), 1, "{line}");
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_by_name_and_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let victim = directory.path().join("victim");
+    std::fs::write(&victim, [7; 32]).unwrap();
+    let pipe = |path: &std::path::Path| {
+        rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    };
+    type Plant<'a> = &'a dyn Fn(&std::path::Path);
+    let plants: [(&str, Plant<'_>); 4] = [
+        ("a pipe", &pipe),
+        ("a symbolic link", &|path| {
+            std::os::unix::fs::symlink(&victim, path).unwrap();
+        }),
+        ("hard links", &|path| std::fs::hard_link(&victim, path).unwrap()),
+        ("a directory", &|path| std::fs::create_dir(path).unwrap()),
+    ];
+    for name in ["sealed_data", "sealed_key", "lock"] {
+        for (what, plant) in plants {
+            let path = state.join(name);
+            // The lock is made by the first start.
+            let _ = std::fs::remove_file(&path);
+            plant(&path);
+            let (status, text) = Start {
+                directory: directory.path(),
+                flags: &[],
+                environment: &[],
+            }
+            .fail();
+            assert_eq!(status.code(), Some(1), "{text}");
+            let line = last_line(&text);
+            assert!(
+                line.contains(&format!("/{name}")) && line.contains(what),
+                "{what}: {line}"
+            );
+            if path.is_dir() && !path.is_symlink() {
+                std::fs::remove_dir(&path).unwrap();
+            } else {
+                std::fs::remove_file(&path).unwrap();
+            }
+        }
+    }
+    assert_eq!(std::fs::read(&victim).unwrap(), [7; 32]);
+}
+
+#[tokio::test]
+async fn nothing_is_written_through_what_was_planted_in_the_directory() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let plants: [fn(&std::path::Path, &std::path::Path); 2] = [
+        |victim, link| std::os::unix::fs::symlink(victim, link).unwrap(),
+        |victim, link| std::fs::hard_link(victim, link).unwrap(),
+    ];
+    for plant in plants {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        let victim = directory.path().join("victim");
+        std::fs::write(&victim, "precious").unwrap();
+        let names = [
+            "sealed_data",
+            "sealed_key",
+            "simulation_seal_key",
+            "recovery_secrets.json",
+        ];
+        for name in names {
+            plant(&victim, &state.join(format!("{name}.new")));
+        }
+        let startup = directory.path().join("manifest.json");
+        std::fs::write(&startup, with_recovery_key(manifest()).to_string()).unwrap();
+        let flags = ["--fresh", "--startup-manifest", startup.to_str().unwrap()];
+        let program = start(directory.path(), &flags);
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+        for name in names {
+            let made = std::fs::symlink_metadata(state.join(name)).unwrap();
+            assert!(
+                made.is_file() && made.nlink() == 1 && made.mode() & 0o777 == 0o600,
+                "{name}"
+            );
+        }
+        program.end(Signal::KILL);
+        let program = start(directory.path(), &[]);
+        assert_eq!(
+            program.ask("GET", "/api/v2/status", "").await.1["data"]["code"],
+            3
+        );
+    }
+}
+
+#[test]
 fn a_directory_that_others_may_write_is_warned_of() {
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -244,7 +348,7 @@ fn a_directory_that_others_may_write_is_warned_of() {
     assert!(log.contains("state can be written by others"), "{log}");
     assert!(log.contains("lock can be written by others"), "{log}");
     let mode = state.join("lock").metadata().unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o644);
+    assert_eq!(mode & 0o777, 0o600);
     program.end(Signal::TERM);
     // One it makes itself gives no cause.
     std::fs::remove_dir_all(&state).unwrap();
