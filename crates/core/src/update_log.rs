@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::ambient::Timestamp;
 use crate::change::{Change, Missing};
+use crate::flow::update_manifest::lowered_by;
 use crate::sealed::sha256;
 use crate::secret::spec::SecretSpec;
 use crate::state::Deployment;
@@ -83,8 +84,13 @@ pub(crate) fn lines(change: &Change, deployment: &Deployment) -> Vec<Arc<str>> {
                 )
                 .missing(missing),
             };
+            let lowered: Vec<String> = lowered_by(deployment, raw)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             vec![line(&Entry {
                 user: Some(user),
+                lowered: (!lowered.is_empty()).then_some(&lowered),
                 fingerprint: Some(hex::encode(sha256(&[raw]))),
                 ..entry
             })]
@@ -137,6 +143,8 @@ struct Entry<'a> {
     missing_acknowledgements: Option<usize>,
     #[serde(rename = "missingUsers", skip_serializing_if = "Option::is_none")]
     missing_users: Option<&'a [Arc<str>]>,
+    #[serde(rename = "loweredSecurityVersions", skip_serializing_if = "Option::is_none")]
+    lowered: Option<&'a [String]>,
     #[serde(rename = "manifestFingerprint", skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
 }
@@ -153,6 +161,7 @@ impl<'a> Entry<'a> {
             secret_type: None,
             missing_acknowledgements: None,
             missing_users: None,
+            lowered: None,
             fingerprint: None,
         }
     }

@@ -69,6 +69,11 @@ pub(super) async fn receive(
     match version {
         Version::V1 => Ok(body),
         Version::V2 => match read_body::<SendManifest>(body.as_ref()) {
+            Ok(SendManifest { manifest }) if manifest.0.is_empty() => Err(reply::bad_request(
+                version,
+                "manifest: missing or empty, expected {\"manifest\": \"<base64 of the manifest>\"}"
+                    .to_owned(),
+            )),
             Ok(SendManifest { manifest }) => Ok(body.replaced_by(manifest.0.into())),
             Err(error) => Err(reply::bad_request(version, error.to_string())),
         },

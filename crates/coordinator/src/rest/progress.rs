@@ -2,7 +2,7 @@
 
 use marblerun_core::access::Caller;
 use marblerun_core::change::Missing;
-use marblerun_core::flow::update_manifest::{Applied, Outcome};
+use marblerun_core::flow::update_manifest::{Applied, Outcome, Waiting};
 use marblerun_core::refusal::Refusal;
 use marblerun_wire::rest::{Base64Bytes, Named};
 
@@ -11,7 +11,7 @@ use super::manifest;
 /// What came of it.
 pub(super) enum Progress {
     /// Acknowledgements are missing.
-    Waiting(Missing),
+    Waiting(Waiting),
     /// It is in force.
     Applied(Applied),
 }
@@ -21,10 +21,13 @@ impl Progress {
     pub(super) fn of(caller: &Caller, outcome: Outcome) -> Result<Self, Refusal> {
         let user = caller.name();
         match outcome {
-            Outcome::Waiting(missing) => {
-                let missing_count = missing.acknowledgements;
+            Outcome::Waiting(waiting) => {
+                let missing_count = waiting.missing.acknowledgements;
                 tracing::info!(%user, missing = missing_count, "an update waits for acknowledgements");
-                Ok(Self::Waiting(missing))
+                for lowered in &waiting.lowered {
+                    tracing::warn!(%user, %lowered, "an update that waits would lower a security version");
+                }
+                Ok(Self::Waiting(waiting))
             }
             Outcome::Applied(applied) => {
                 for warning in &applied.warnings {
@@ -44,7 +47,7 @@ impl Progress {
     /// The sentence clients read.
     pub(super) fn message(&self) -> String {
         match self {
-            Self::Waiting(missing) => missing.message(),
+            Self::Waiting(waiting) => waiting.message(),
             Self::Applied(applied) => applied.message(),
         }
     }
@@ -52,15 +55,16 @@ impl Progress {
     /// The same, with the names of those who may acknowledge.
     pub(super) fn message_with_names(&self) -> String {
         match self {
-            Self::Waiting(missing) => missing.message_with_names(),
+            Self::Waiting(waiting) => waiting.message_with_names(),
             Self::Applied(applied) => applied.message(),
         }
     }
 
-    /// The sentence where replies usually have none: only if a security version was lowered.
+    /// The sentence where replies usually have none: only if a security version was or would be lowered.
     pub(super) fn notice(&self) -> String {
         match self {
             Self::Applied(applied) if !applied.lowered.is_empty() => applied.message(),
+            Self::Waiting(waiting) if !waiting.lowered.is_empty() => waiting.message(),
             _ => String::new(),
         }
     }
@@ -68,7 +72,7 @@ impl Progress {
     /// How many acknowledgements are missing.
     pub(super) fn missing_acknowledgements(&self) -> usize {
         match self {
-            Self::Waiting(missing) => missing.acknowledgements,
+            Self::Waiting(waiting) => waiting.missing.acknowledgements,
             Self::Applied(_) => 0,
         }
     }
@@ -76,7 +80,7 @@ impl Progress {
     /// Who may give them; `None` when it is in force.
     pub(super) fn missing_users(&self) -> Option<Vec<String>> {
         match self {
-            Self::Waiting(missing) => Some(names(missing)),
+            Self::Waiting(waiting) => Some(names(&waiting.missing)),
             Self::Applied(_) => None,
         }
     }

@@ -103,6 +103,9 @@ async fn try_write(
     let body = body.map_err(|refusal| reply::unread(version, refusal))?;
     let uploaded = read(body.as_ref()).map_err(|reason| reply::bad_request(version, reason))?;
     drop(body);
+    if uploaded.0.is_empty() {
+        return Err(reply::bad_request(version, names_none(version).to_owned()));
+    }
     let uploads: BTreeMap<Name, Upload> = uploaded
         .0
         .into_iter()
@@ -117,6 +120,16 @@ async fn try_write(
     }
     tracing::info!(%user, secrets = ?names, "secrets were written");
     Ok(())
+}
+
+/// What to say of a body that names no secret: maybe one of the other version.
+fn names_none(version: Version) -> &'static str {
+    match version {
+        Version::V1 => "no secret is named: expected {\"<name>\": {\"Key\": \"<base64>\"}}",
+        Version::V2 => {
+            "secrets: missing or empty, expected {\"secrets\": {\"<name>\": {\"Key\": \"<base64>\"}}}"
+        }
+    }
 }
 
 fn upload(secret: v2::UploadedSecret) -> Upload {

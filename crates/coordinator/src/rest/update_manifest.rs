@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract;
 use axum::response::Response;
 use bytes::Bytes;
 use http::Request;
 use marblerun_core::change::Missing;
-use marblerun_core::flow::update_manifest::{self, PendingView};
+use marblerun_core::flow::update_manifest::{self, PendingView, Waiting};
 use marblerun_core::refusal::Refusal;
+use marblerun_core::state::State;
 use marblerun_wire::rest::{Base64Bytes, Reply, to_body, v2};
 
 use super::caller::{self, Known};
@@ -19,22 +20,22 @@ use super::reply::{self, RefusedAs, Version};
 use super::{Rest, manifest};
 use crate::service::SentManifest;
 
-pub(super) async fn get_v1(State(rest): State<Rest>) -> Response {
+pub(super) async fn get_v1(extract::State(rest): extract::State<Rest>) -> Response {
     get(&rest, Version::V1)
 }
 
-pub(super) async fn get_v2(State(rest): State<Rest>) -> Response {
+pub(super) async fn get_v2(extract::State(rest): extract::State<Rest>) -> Response {
     get(&rest, Version::V2)
 }
 
-pub(super) async fn post_v1(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v1(extract::State(rest): extract::State<Rest>, request: Request<Body>) -> Response {
     match acknowledge(&rest, request, Version::V1).await {
         Ok(progress) => reply::success(progress.message()),
         Err(response) => response,
     }
 }
 
-pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v2(extract::State(rest): extract::State<Rest>, request: Request<Body>) -> Response {
     match acknowledge(&rest, request, Version::V2).await {
         Ok(progress) => reply::success(v2::Acknowledged {
             message: progress.message_with_names(),
@@ -47,8 +48,9 @@ pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<Body>) ->
 }
 
 fn get(rest: &Rest, version: Version) -> Response {
-    let pending = update_manifest::pending(&rest.service.snapshot());
-    match pending.and_then(|view| rest.pending_reply.body(&view)) {
+    let state = rest.service.snapshot();
+    let pending = update_manifest::pending(&state);
+    match pending.and_then(|view| rest.pending_reply.body(&state, view)) {
         Ok(body) => reply::success_body(body),
         Err(refusal) => {
             rest.pending_reply.0.store(None);
@@ -82,7 +84,7 @@ struct Ready {
 }
 
 impl PendingReply {
-    fn body(&self, view: &PendingView) -> Result<Bytes, Refusal> {
+    fn body(&self, state: &State, view: PendingView) -> Result<Bytes, Refusal> {
         let known = self
             .0
             .load_full()
@@ -90,15 +92,19 @@ impl PendingReply {
         if let Some(ready) = known {
             return Ok(ready.body.clone());
         }
+        let waiting = Waiting {
+            missing: view.missing,
+            lowered: update_manifest::lowered_by_pending(state)?,
+        };
         let reply = Reply::success(v2::PendingUpdate {
             manifest: Base64Bytes(view.manifest.to_vec()),
-            message: view.missing.message(),
-            missing_users: Some(progress::names(&view.missing)),
+            message: waiting.message(),
+            missing_users: Some(progress::names(&waiting.missing)),
         });
         let body = Bytes::from(to_body(&reply).map_err(Refusal::internal)?);
         self.0.store(Some(Arc::new(Ready {
-            manifest: Arc::clone(&view.manifest),
-            missing: view.missing.clone(),
+            manifest: view.manifest,
+            missing: waiting.missing,
             body: body.clone(),
         })));
         Ok(body)

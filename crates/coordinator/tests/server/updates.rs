@@ -107,7 +107,23 @@ async fn what_users_did_survives_a_kill() {
     next["Secrets"].as_object_mut().unwrap().remove("slot0");
     let slots = next["Roles"]["slots"]["ResourceNames"].as_array_mut().unwrap();
     slots.retain(|name| name != "slot0");
-    program.v2(&users.alice, "POST", "update", wrapped(&next)).await;
+    let (_, reply) = program
+        .ask_as(&users.alice, "POST", "/api/v2/update", wrapped(&next))
+        .await;
+    let lowering = "1 user still needs to acknowledge the update manifest. The update lowers SecurityVersion: \
+                    web from 5 to 3";
+    // Who is to acknowledge knows beforehand: from the reply, the pending update, and the log.
+    assert_eq!(reply["message"], lowering, "{reply}");
+    for path in ["/update-manifest", "/api/v2/update-manifest"] {
+        let (_, reply) = program.ask("GET", path, "").await;
+        assert_eq!(reply["data"]["message"], lowering);
+    }
+    let entry = program.update_log().await.pop().unwrap();
+    assert_eq!(
+        entry["loweredSecurityVersions"],
+        json!(["web from 5 to 3"]),
+        "{entry}"
+    );
     let look = async |program: &Program| {
         let pending = program.v2(None, "GET", "update-manifest", "").await;
         (pending, program.update_log().await, intermediate(program).await)
@@ -165,6 +181,36 @@ async fn what_users_did_survives_a_kill() {
             .contains("update manifest tries to downgrade SecurityVersion of the original manifest"),
         "{reply}"
     );
+}
+
+#[tokio::test]
+async fn versions_that_no_enclave_has_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (program, users) = deployed(directory.path()).await;
+    let (code, reply) = program
+        .ask_as(&users.admin, "POST", "/api/v2/update", raise(65_536))
+        .await;
+    assert_eq!(code, 500, "{reply}");
+    let message = reply["message"].as_str().unwrap();
+    assert!(
+        message.contains("Packages.web.SecurityVersion: no enclave has 65536"),
+        "{message}"
+    );
+    let mut next = users.manifest();
+    next["Packages"]["web"]["SecurityVersion"] = json!(65_536);
+    let (code, reply) = program
+        .ask_as(&users.alice, "POST", "/api/v2/update", wrapped(&next))
+        .await;
+    // A package with Debug may say what it likes.
+    assert_eq!(
+        code == 500,
+        next["Packages"]["web"]["Debug"] != json!(true),
+        "{reply}"
+    );
+    if code == 200 {
+        program.v2(&users.alice, "POST", "update-cancel", "").await;
+    }
+    program.v2(&users.admin, "POST", "update", raise(65_535)).await;
 }
 
 #[tokio::test]

@@ -237,6 +237,53 @@ async fn bodies_have_their_limits() {
 }
 
 #[tokio::test]
+async fn bodies_of_the_other_version_are_not_taken_for_empty_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let (program, users) = deployed(directory.path(), &[]).await;
+    let admin = &users.admin;
+    let of_version_1 = json!({"token": {"Key": "aGVsbG8="}}).to_string();
+    for body in [
+        of_version_1.as_str(),
+        "{}",
+        r#"{"secrets":null}"#,
+        r#"{"secrets":{}}"#,
+    ] {
+        let (code, reply) = program
+            .ask_as(admin, "POST", "/api/v2/secrets", body.to_owned())
+            .await;
+        assert_eq!((code, &reply["status"]), (400, &json!("fail")), "{body}: {reply}");
+        assert!(
+            message(&reply).starts_with("secrets: missing or empty"),
+            "{reply}"
+        );
+    }
+    let (code, reply) = program.ask_as(admin, "POST", "/secrets", "{}").await;
+    assert_eq!((code, &reply["status"]), (400, &json!("error")), "{reply}");
+    assert_eq!(program.read(admin, &["token"]).await, [None]);
+    let manifest = users.manifest().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let without_manifest = start(directory.path(), &[]);
+    for (program, user, path) in [
+        (&without_manifest, None, "/api/v2/manifest"),
+        (&program, Some(&users.alice), "/api/v2/update"),
+        (&program, Some(&users.alice), "/api/v2/update-manifest"),
+    ] {
+        for body in [manifest.as_str(), "{}", r#"{"manifest":""}"#] {
+            let (code, reply) = program.ask_as(user, "POST", path, body.to_owned()).await;
+            assert_eq!(
+                (code, &reply["status"]),
+                (400, &json!("fail")),
+                "{path} {body}: {reply}"
+            );
+            assert!(
+                message(&reply).starts_with("manifest: missing or empty"),
+                "{path}: {reply}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn secrets_are_written_and_read_in_both_versions() {
     let directory = tempfile::tempdir().unwrap();
     let (program, users) = deployed(directory.path(), &[]).await;

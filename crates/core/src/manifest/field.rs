@@ -137,6 +137,9 @@ impl<'p, 'd> Field<'p, 'd> {
         match self.given() {
             None => Ok(None),
             Some(Node::Unsigned(value)) if *value <= most => Ok(Some(*value)),
+            Some(Node::Float(value)) if value.fract() == 0.0 => Err(self.expected(format_args!(
+                "a whole number from 0 to {most}, without decimal point and exponent"
+            ))),
             Some(_) => Err(self.expected(format_args!("a whole number from 0 to {most}"))),
         }
     }

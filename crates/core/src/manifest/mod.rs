@@ -42,6 +42,7 @@ pub(crate) use contents_as_written::{ContentAsWritten, ParametersAsWritten, para
 pub use hsm::HsmEnvironment;
 pub use model::*;
 pub use package_update::package_update;
+pub(crate) use package_update::security_versions;
 pub(crate) use public_key::certificate_public_key;
 pub use report::{Limit, ManifestError, Problem, Warning, WarningKind};
 

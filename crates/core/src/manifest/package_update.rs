@@ -7,6 +7,7 @@ use super::compile::SECTIONS;
 use super::document::parse;
 use super::field::{Field, Names};
 use super::model::Name;
+use super::packages::{MOST_OF_AN_ENCLAVE, NoEnclaveHas};
 use super::report::{ManifestError, Report};
 
 const FIELDS: &[&str] = &[
@@ -53,6 +54,27 @@ pub fn package_update(raw: &[u8], limits: &Limits) -> Result<Option<BTreeMap<Nam
     Ok(Some(versions))
 }
 
+/// The security versions that a manifest's bytes give to its packages; those of a manifest that was accepted.
+pub(crate) fn security_versions(raw: &[u8]) -> BTreeMap<Name, u64> {
+    let report = Report::default();
+    let read = |document| {
+        let root_field = Field::root(&document, &report);
+        let root = root_field.object(SECTIONS).ok()?;
+        let packages = root.field("Packages");
+        let version = |field: &Field<'_, '_>| {
+            let object = field.object(FIELDS).ok()?;
+            object.field("SecurityVersion").number(u64::MAX).ok()?
+        };
+        let versions = packages
+            .entries(Names::Ordinary)
+            .into_iter()
+            .filter_map(|(name, field)| Some((Name::from(name), version(&field)?)))
+            .collect();
+        Some(versions)
+    };
+    parse(raw, None).ok().and_then(read).unwrap_or_default()
+}
+
 fn version(field: &Field<'_, '_>) -> Option<u64> {
     let object = field.object(FIELDS).ok()?;
     for name in FIELDS.iter().filter(|name| **name != "SecurityVersion") {
@@ -63,8 +85,10 @@ fn version(field: &Field<'_, '_>) -> Option<u64> {
     }
     let version = object.field("SecurityVersion");
     let number = version.number(u64::MAX).ok()?;
-    if number.is_none() {
-        version.problem("missing: expected the security version to set");
+    match number {
+        None => drop(version.problem("missing: expected the security version to set")),
+        Some(number) if number > MOST_OF_AN_ENCLAVE => drop(version.problem(NoEnclaveHas(number))),
+        Some(_) => {}
     }
     number
 }

@@ -83,7 +83,12 @@ fn package(field: &Field<'_, '_>, used: bool, unusable: Unusable) -> Option<Pack
         && let Some(sgx) = &package.sgx
     {
         let strict = used && !debug;
-        check_identity(sgx, |name, message| say(&object, name, message, strict, used));
+        let say = |name, message: &str| say(&object, name, message, strict, used);
+        check_identity(sgx, say);
+        // A manifest that is in force stays in force, whatever its packages match.
+        if unusable == Unusable::IsAProblem {
+            check_range(sgx, say);
+        }
     }
     Some(package)
 }
@@ -158,6 +163,35 @@ fn check_identity(sgx: &SgxPackage, say: impl Fn(Option<&'static str>, &str)) {
         }
     } else {
         say(None, &format!("neither UniqueID nor SignerID is given: {RULE}"));
+    }
+}
+
+/// The largest product id (`ISVPRODID`) and security version (`ISVSVN`) of an SGX enclave: 16 bits in its report
+/// (Intel SDM, "REPORT").
+pub(super) const MOST_OF_AN_ENCLAVE: u64 = u16::MAX as u64;
+
+/// What to say of a product id or a security version that is too large.
+pub(super) struct NoEnclaveHas(pub(super) u64);
+
+impl fmt::Display for NoEnclaveHas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(found) = self;
+        write!(
+            f,
+            "no enclave has {found}: it is a number of 16 bits, {MOST_OF_AN_ENCLAVE} at most"
+        )
+    }
+}
+
+/// Numbers that an enclave can have.
+fn check_range(sgx: &SgxPackage, say: impl Fn(Option<&'static str>, &str)) {
+    for (name, number) in [
+        ("ProductID", sgx.product_id),
+        ("SecurityVersion", sgx.security_version),
+    ] {
+        if let Some(number) = number.filter(|number| *number > MOST_OF_AN_ENCLAVE) {
+            say(Some(name), &NoEnclaveHas(number).to_string());
+        }
     }
 }
 

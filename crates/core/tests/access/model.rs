@@ -226,7 +226,7 @@ impl Model {
 
 fn run(model: &mut Model, world: &mut World, step: &Step) {
     let missing = |outcome: Result<Outcome, Refused>| match outcome {
-        Ok(Outcome::Waiting(missing)) => Ok(missing.acknowledgements),
+        Ok(Outcome::Waiting(waiting)) => Ok(waiting.missing.acknowledgements),
         Ok(Outcome::Applied(_)) => Ok(0),
         Ok(Outcome::Dropped(refusal)) => panic!("{refusal}"),
         Err((kind, _)) => Err(kind),

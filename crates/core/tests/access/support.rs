@@ -9,7 +9,7 @@ use marblerun_attestation::{Admission, SimulationMode};
 use marblerun_core::ambient::{Ambient, Dice, Timestamp};
 use marblerun_core::change::Change;
 use marblerun_core::decision::{Prepared, Verdict};
-use marblerun_core::flow::update_manifest::{self, Outcome};
+use marblerun_core::flow::update_manifest::{self, Outcome, Waiting};
 use marblerun_core::flow::{activate, counter, inspect, read_secrets, set_manifest, write_secrets};
 use marblerun_core::manifest::{HsmEnvironment, Limits, Name};
 use marblerun_core::pki::pem::{self, CERTIFICATE};
@@ -409,7 +409,7 @@ pub fn refusal<T>(result: Result<T, Refused>) -> Refused {
 /// The users who may still acknowledge, and how many must.
 pub fn waiting(outcome: Result<Outcome, Refused>) -> (usize, Vec<String>) {
     match outcome {
-        Ok(Outcome::Waiting(missing)) => (
+        Ok(Outcome::Waiting(Waiting { missing, .. })) => (
             missing.acknowledgements,
             missing.users.iter().map(ToString::to_string).collect(),
         ),
@@ -422,7 +422,7 @@ pub fn waiting(outcome: Result<Outcome, Refused>) -> (usize, Vec<String>) {
 pub fn applied(outcome: Result<Outcome, Refused>) -> update_manifest::Applied {
     match outcome {
         Ok(Outcome::Applied(applied)) => applied,
-        Ok(Outcome::Waiting(missing)) => panic!("{missing:?}"),
+        Ok(Outcome::Waiting(waiting)) => panic!("{waiting:?}"),
         Ok(Outcome::Dropped(refusal)) => panic!("dropped: {refusal}"),
         Err(refused) => panic!("{refused:?}"),
     }

@@ -207,7 +207,7 @@ fn where_only_marbles_may_update_their_proposal_applies_at_once() {
     // From now on there are users: the marble proposes, they decide.
     let robot = world.marble("robot", UUID);
     let outcome = world.propose_as(&robot, no_users.to_string().as_bytes());
-    assert!(matches!(outcome, Ok(Outcome::Waiting(missing)) if missing.acknowledgements == 3));
+    assert!(matches!(outcome, Ok(Outcome::Waiting(waiting)) if waiting.missing.acknowledgements == 3));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::support::{
     ID, RECOVERY, RECOVERY_PKCS1, USER_ED25519, USER_P256, USER_RSA_V1, accept, accept_silently,
-    assert_warned, patched, set, small,
+    assert_warned, no_hsm, patched, set, small,
 };
 
 fn certificate(cert: &Value) -> CertificateTemplate {
@@ -428,6 +428,20 @@ fn warnings() {
         ),
         (
             "/Packages/unused",
+            json!({"SignerID": ID, "ProductID": 1, "SecurityVersion": 65_536}),
+            rule,
+            "Packages.unused.SecurityVersion",
+            "no enclave has 65536",
+        ),
+        (
+            "/Packages/package",
+            json!({"SignerID": ID, "ProductID": 65_536, "SecurityVersion": 65_535, "Debug": true}),
+            rule,
+            "Packages.package.ProductID",
+            "no enclave has 65536",
+        ),
+        (
+            "/Packages/unused",
             json!({"UniqueID": ID, "ProductID": 1}),
             rule,
             "Packages.unused.UniqueID",
@@ -553,6 +567,7 @@ fn updates_of_packages() {
             "Packages.a.AcceptedAdvisories",
         ),
         (json!({}), "Packages.a.SecurityVersion"),
+        (json!({"SecurityVersion": 65_536}), "Packages.a.SecurityVersion"),
         (json!({"SecurityVersion": null}), "Packages.a.SecurityVersion"),
         (json!({"SecurityVersion": -1}), "Packages.a.SecurityVersion"),
         (json!(7), "Packages.a"),
@@ -562,6 +577,14 @@ fn updates_of_packages() {
             .to_string();
         assert!(error.contains(&format!("{path}: ")), "{error}");
     }
+}
+
+#[test]
+fn a_manifest_in_force_stays_so_whatever_its_packages_match() {
+    let too_large = json!({"SignerID": ID, "ProductID": 1, "SecurityVersion": 65_536});
+    let manifest = patched("/Packages/package", too_large).to_string();
+    assert!(check(manifest.as_bytes(), &Limits::default(), &no_hsm()).is_err());
+    assert!(reopen(manifest.into_bytes().into()).is_ok());
 }
 
 #[test]

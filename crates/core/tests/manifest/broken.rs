@@ -50,6 +50,24 @@ fn packages() {
     let p = "/Packages/package";
     assert_each_refused(vec![
         (p, json!({}), "Packages.package", "neither UniqueID"),
+        (
+            p,
+            signer(json!(65_536), json!(1)),
+            "Packages.package.ProductID",
+            "no enclave has 65536",
+        ),
+        (
+            p,
+            signer(json!(1), json!(u64::MAX)),
+            "Packages.package.SecurityVersion",
+            "65535 at most",
+        ),
+        (
+            p,
+            signer(json!(1.0), json!(1)),
+            "Packages.package.ProductID",
+            "without decimal point and exponent, found",
+        ),
         (p, json!({"UniqueID": ""}), "Packages.package", "neither UniqueID"),
         (
             p,

@@ -50,7 +50,8 @@ fn page() -> String {
          Who calls is told by the certificate of the TLS handshake, whose key has to be proven there. A user is recognised by\n\
          the bytes of his certificate: one with the same subject, or with the same key, is somebody else. A marble is\n\
          recognised by the signature of the *current* Marble root: a certificate from before an update, or of another\n\
-         deployment, is nobody's.\n\n\
+         deployment, is nobody's. A marble whose entry names roles may what a user with these roles may, but its\n\
+         acknowledgements of updates do not count.\n\n\
          | operation | version 1 | version 2 | who | recovery | no manifest | manifest | update waits |\n\
          |---|---|---|---|---|---|---|---|\n",
     );

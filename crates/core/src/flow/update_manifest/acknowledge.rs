@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::next::NextDeployment;
-use super::{Outcome, Request, apply, check_yield, missing, pending_of};
+use super::{Outcome, Request, Waiting, apply, check_yield, lowered_by, missing, pending_of};
 use crate::access::{Caller, Permit, UpdateManifest, recognise};
 use crate::ambient::Ambient;
 use crate::change::{Change, Missing};
@@ -104,7 +104,10 @@ pub fn decide(
             changes.push(Change::UpdateDropped { at: ambient.now });
             Outcome::Dropped(refusal.clone())
         }
-        _ => Outcome::Waiting(missing),
+        _ => Outcome::Waiting(Waiting {
+            missing,
+            lowered: lowered_by(permit.deployment(), &pending.raw),
+        }),
     };
     Ok(Verdict::Decided(Decision { changes, reply }))
 }

@@ -17,7 +17,7 @@ use imbl::OrdSet;
 use crate::access::{Permit, UpdateManifest, updaters};
 use crate::ambient::Ambient;
 use crate::change::{Change, Missing};
-use crate::manifest::{HsmEnvironment, Limits, Manifest, Name};
+use crate::manifest::{self, HsmEnvironment, Limits, Manifest, Name};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::state::{Deployment, PendingUpdate, State};
 use next::NextDeployment;
@@ -48,12 +48,21 @@ pub struct Request<'a> {
 #[derive(Clone)]
 pub enum Outcome {
     /// Acknowledgements are missing.
-    Waiting(Missing),
+    Waiting(Waiting),
     /// The update is in force.
     Applied(Applied),
     /// It was acknowledged by all who had to, but could not be applied: it is no longer pending, and the update log
     /// says so. The caller is told as of any refusal.
     Dropped(Refusal),
+}
+
+/// What the caller who proposed or acknowledged an update that waits for others is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// What is missing.
+    pub missing: Missing,
+    /// Packages whose security version the update lowers.
+    pub lowered: Vec<LoweredVersion>,
 }
 
 /// What the caller who brought an update into force is told.
@@ -103,21 +112,37 @@ impl Missing {
     }
 }
 
+impl Waiting {
+    /// The sentence clients read, and which packages would have a lower security version.
+    pub fn message(&self) -> String {
+        self.naming_lowered(self.missing.message())
+    }
+
+    /// The same with the names of those who may acknowledge.
+    pub fn message_with_names(&self) -> String {
+        self.naming_lowered(self.missing.message_with_names())
+    }
+
+    fn naming_lowered(&self, message: String) -> String {
+        naming(message, ". The update lowers SecurityVersion: ", &self.lowered)
+    }
+}
+
 impl Applied {
     /// The sentence clients read, and which packages have a lower security version now.
     pub fn message(&self) -> String {
-        let mut message =
-            "All users have acknowledged the update manifest. Update successfully applied".to_owned();
-        for (index, lowered) in self.lowered.iter().enumerate() {
-            message.push_str(if index == 0 {
-                ". SecurityVersion lowered: "
-            } else {
-                ", "
-            });
-            message.push_str(&lowered.to_string());
-        }
-        message
+        let message = "All users have acknowledged the update manifest. Update successfully applied";
+        naming(message.to_owned(), ". SecurityVersion lowered: ", &self.lowered)
     }
+}
+
+/// The message, with the packages behind it if there are any.
+fn naming(mut message: String, introduction: &str, lowered: &[LoweredVersion]) -> String {
+    for (index, lowered) in lowered.iter().enumerate() {
+        message.push_str(if index == 0 { introduction } else { ", " });
+        message.push_str(&lowered.to_string());
+    }
+    message
 }
 
 impl std::fmt::Display for LoweredVersion {
@@ -138,6 +163,31 @@ pub fn pending(state: &State) -> Result<PendingView, Refusal> {
         fingerprint: hex::encode(pending.fingerprint),
         missing: missing(&deployment.manifest, &pending.acknowledged),
     })
+}
+
+/// Packages whose security version the pending update lowers. Reads the pending manifest, so that the answer is best
+/// kept.
+///
+/// # Errors
+/// As [`pending`].
+pub fn lowered_by_pending(state: &State) -> Result<Vec<LoweredVersion>, Refusal> {
+    let deployment = state.deployment.as_ref().ok_or_else(none_pending)?;
+    Ok(lowered_by(deployment, &pending_of(deployment)?.raw))
+}
+
+/// Packages whose security version a manifest, which was accepted as an update, lowers.
+pub(crate) fn lowered_by(present: &Deployment, raw: &[u8]) -> Vec<LoweredVersion> {
+    lowered(present, manifest::security_versions(raw))
+}
+
+fn lowered(present: &Deployment, versions: impl IntoIterator<Item = (Name, u64)>) -> Vec<LoweredVersion> {
+    versions
+        .into_iter()
+        .filter_map(|(package, to)| {
+            let from = present.security_version(&package)?;
+            (to < from).then_some(LoweredVersion { package, from, to })
+        })
+        .collect()
 }
 
 /// Refused while an update is pending: it would rest on a manifest about to be replaced.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Applied, LoweredVersion};
+use super::{Applied, LoweredVersion, lowered};
 use crate::ambient::{Ambient, Timestamp};
 use crate::change::Change;
 use crate::flow::rehearsal::Rehearsal;
@@ -88,7 +88,10 @@ impl NextDeployment {
         let plan = data_key.as_ref().map(|next| &next.recovery);
         let plan = plan.or(present.sealing.as_ref().map(|sealing| &sealing.recovery));
         warnings.extend(plan.map(|plan| consequences(&manifest, plan)).unwrap_or_default());
-        let lowered = lowered(present, &manifest);
+        let packages = manifest.packages.iter();
+        let asked = packages
+            .filter_map(|(name, package)| Some((Arc::clone(name), package.sgx.as_ref()?.security_version?)));
+        let lowered = lowered(present, asked);
         for lowered in &lowered {
             warnings.push(format!(
                 "Packages: SecurityVersion of {lowered} lowered by the update"
@@ -104,6 +107,11 @@ impl NextDeployment {
             warnings,
         };
         Ok((next, versions))
+    }
+
+    /// Packages whose security version it lowers.
+    pub(super) fn lowered(&self) -> &[LoweredVersion] {
+        &self.lowered
     }
 
     /// The manifest's bytes.
@@ -272,19 +280,4 @@ fn kept_uploads<'a>(
             new.user_defined && old.is_some_and(|old| same_definition(old, new))
         })
         .filter_map(|(name, _)| Some((name, &present.secrets.get(name)?.value)))
-}
-
-fn lowered(present: &Deployment, manifest: &Manifest) -> Vec<LoweredVersion> {
-    let packages = manifest.packages.iter();
-    packages
-        .filter_map(|(name, package)| {
-            let from = present.security_version(name)?;
-            let to = package.sgx.as_ref()?.security_version?;
-            (to < from).then(|| LoweredVersion {
-                package: Arc::clone(name),
-                from,
-                to,
-            })
-        })
-        .collect()
 }

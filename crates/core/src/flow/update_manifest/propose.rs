@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imbl::OrdSet;
 
 use super::next::NextDeployment;
-use super::{Outcome, Request, apply, check_none_pending, check_yield, missing};
+use super::{Outcome, Request, Waiting, apply, check_none_pending, check_yield, missing};
 use crate::access::{Caller, Permit, UpdateManifest, recognise};
 use crate::ambient::Ambient;
 use crate::change::{Change, Missing};
@@ -107,7 +107,10 @@ fn decide_proposal(
         changes.extend(applied);
         outcome
     } else {
-        Outcome::Waiting(missing)
+        Outcome::Waiting(Waiting {
+            missing,
+            lowered: proposal.next.lowered().to_vec(),
+        })
     };
     Ok(Verdict::Decided(Decision { changes, reply }))
 }
