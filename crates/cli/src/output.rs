@@ -96,6 +96,12 @@ fn print(bytes: &[u8]) -> Result<()> {
         .context("cannot write to standard output")
 }
 
+/// Marks, embeddings, overrides and isolates of the bidirectional algorithm (UAX #9): they let text be shown in another
+/// order than it has.
+fn is_direction(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// What a terminal may be shown: a server that nobody has verified must not move the cursor, hide lines or write to the
 /// clipboard. Into files and pipes everything goes as it is.
 fn tamed(bytes: &[u8]) -> Vec<u8> {
@@ -104,7 +110,7 @@ fn tamed(bytes: &[u8]) -> Vec<u8> {
     let mut put = |character: char| {
         let shown = match character {
             '\n' | '\t' => character,
-            other if other.is_control() => char::REPLACEMENT_CHARACTER,
+            other if other.is_control() || is_direction(other) => char::REPLACEMENT_CHARACTER,
             other => other,
         };
         tamed.extend_from_slice(shown.encode_utf8(&mut [0; 4]).as_bytes());
@@ -184,6 +190,12 @@ mod tests {
         assert_eq!(
             shown,
             "ok\u{fffd}]0;title\u{fffd}\u{fffd}[2J\u{fffd}\nline\tend \u{fffd}31m \u{fffd} \u{fffd} \u{e9}"
+        );
+        let disguised = "a\u{202e}b\u{2066}c\u{200f}d\u{200b}".as_bytes();
+        assert_eq!(
+            String::from_utf8(tamed(disguised)).unwrap(),
+            "a\u{fffd}b\u{fffd}c\u{fffd}d\u{200b}",
+            "nor show text in another order than it has"
         );
         let worst = [0xff; 100];
         assert!(

@@ -216,7 +216,8 @@ async fn unverified(connector: &Connector, address: &str) -> Result<Attested> {
 fn explain(error: ConnectError, pin: &Path) -> anyhow::Error {
     match error {
         ConnectError::NotPinned { .. } => anyhow!(
-            "{error} ({}); if the Coordinator was set up anew, verify it with `marblerun manifest verify`",
+            "{error} ({}); it may be in recovery mode, where it has a temporary one (look with `marblerun status --insecure`); \
+             if it was set up anew, verify it with `marblerun manifest verify`",
             pin.display()
         ),
         other => other.into(),

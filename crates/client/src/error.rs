@@ -175,13 +175,16 @@ fn seconds(limit: &Duration) -> String {
     format!("{} s", limit.as_secs_f32())
 }
 
-/// The text with control characters replaced and cut at 4,096 characters: it comes from the other side and ends
+/// The text with control characters (but for line breaks) replaced and cut at 4,096 characters: it comes from the other side and ends
 /// on a terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .take(4096)
         .map(|character| {
-            if character.is_control() && character != '\n' {
+            // The last are those that change the order in which text is shown (UAX #9).
+            let hidden = character.is_control()
+                || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            if hidden && character != '\n' {
                 '\u{fffd}'
             } else {
                 character
@@ -197,6 +200,10 @@ mod tests {
     #[test]
     fn messages_cannot_drive_a_terminal() {
         assert_eq!(printable("a\nb\u{1b}[31mc"), "a\nb\u{fffd}[31mc");
+        assert_eq!(
+            printable("a\u{202e}b\u{2066}c\u{200b}"),
+            "a\u{fffd}b\u{fffd}c\u{200b}"
+        );
         assert_eq!(printable(&"x".repeat(5000)).len(), 4096);
     }
 }

@@ -343,7 +343,9 @@ async fn pinned_commands_refuse_other_coordinators() {
         let outcome = second.run(&home, arguments).await;
         failed(&outcome, "presents another root certificate than the pinned one");
         assert!(
-            outcome.stderr.contains(PIN) && outcome.stderr.contains("manifest verify"),
+            outcome.stderr.contains(PIN)
+                && outcome.stderr.contains("manifest verify")
+                && outcome.stderr.contains("recovery mode"),
             "{}",
             outcome.stderr
         );

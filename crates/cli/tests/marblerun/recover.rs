@@ -292,6 +292,10 @@ async fn clear_headers_of_states() {
         ("other", "other: not a file of MarbleRun"),
         ("damaged", "damaged: damaged at offset 0"),
         ("none", "cannot open none"),
+        (
+            "state",
+            "state is a directory: expected a file, such as `sealed_data` in it",
+        ),
     ] {
         let outcome = home.run(&["state", "inspect", file]);
         assert!(

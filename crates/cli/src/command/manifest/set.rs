@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
-use marblerun_client::manifest_fingerprint;
+use marblerun_client::{RequestError, manifest_fingerprint};
 use serde_json::json;
 
 use crate::flags::GlobalFlags;
@@ -35,7 +35,11 @@ pub fn run(arguments: &Arguments, flags: &GlobalFlags, output: &Output) -> Resul
     session::run(async {
         let session = Session::fresh(flags, &arguments.address).await?;
         output.notice(&format!("Manifest signature: {fingerprint}"))?;
-        let set = session.coordinator().set_manifest(&manifest).await?;
+        let set = session
+            .coordinator()
+            .set_manifest(&manifest)
+            .await
+            .map_err(explain)?;
         place.report(
             output,
             "Manifest successfully set",
@@ -47,4 +51,13 @@ pub fn run(arguments: &Arguments, flags: &GlobalFlags, output: &Output) -> Resul
             .await
             .context("the manifest is set, but the Coordinator could not be pinned")
     })
+}
+
+fn explain(error: RequestError) -> anyhow::Error {
+    match error {
+        RequestError::Refused { ref message, .. } if message.contains("expected state") => anyhow!(
+            "{error}: a manifest is in force already; users change it with `marblerun manifest update apply`"
+        ),
+        other => other.into(),
+    }
 }

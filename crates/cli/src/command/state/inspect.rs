@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use marblerun_core::original::{MAX_ORIGINAL_HEADER_BYTES, OriginalHeader};
 use marblerun_core::recovery::RecoveryScheme;
@@ -45,6 +45,12 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
 /// As much of the file as a header of either format can have, and some of what is behind it.
 fn front(path: &Path) -> Result<Vec<u8>> {
     let limit = MAX_HEADER_BYTES.max(MAX_ORIGINAL_HEADER_BYTES) + 64;
+    if path.is_dir() {
+        bail!(
+            "{} is a directory: expected a file, such as `sealed_data` in it",
+            path.display()
+        );
+    }
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut front = Vec::new();
     file.take(limit as u64)
