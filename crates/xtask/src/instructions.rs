@@ -35,7 +35,7 @@ pub fn run(root: &Path, record: bool) -> anyhow::Result<()> {
     let planted = count(&program, PLANTED, true)?;
     let mut counted = BTreeMap::new();
     for scenario in SCENARIOS {
-        counted.insert((*scenario).to_owned(), count(&program, scenario, false)?);
+        counted.insert((*scenario).to_owned(), least(&program, scenario)?);
     }
     let single = counted.get(PLANTED).copied().unwrap_or_default();
     if !is_too_much(planted, single) {
@@ -69,6 +69,14 @@ pub fn run(root: &Path, record: bool) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// The least of three counts: hash tables of random seeds make some runs take a little more.
+fn least(program: &Path, scenario: &str) -> anyhow::Result<u64> {
+    let counts: Vec<u64> = (0..3)
+        .map(|_| count(program, scenario, false))
+        .collect::<anyhow::Result<_>>()?;
+    counts.into_iter().min().context("nothing was counted")
 }
 
 fn is_too_much(found: u64, recorded: u64) -> bool {
