@@ -31,7 +31,7 @@ pub fn write(root: &Path, machine: &str, measures: &[Measure], curves: &[Curve])
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let date = OffsetDateTime::now_utc().format(&Rfc3339)?;
     let date = date.split('T').next().unwrap_or_default();
-    let mut page = String::from(include_str!("page.md"));
+    let mut page = String::from(include_str!("page.md.in"));
     page = page.replace("{machine}", machine).replace("{date}", date);
     let mut table = String::new();
     for measure in measures {
