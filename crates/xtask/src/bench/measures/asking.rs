@@ -1,0 +1,113 @@
+//! The client API: reading, writing, and reading beside activations.
+
+use serde_json::{Value, json};
+
+use super::super::deployment::{Deployment, Programs, number};
+use super::super::{Extent, Measure};
+use super::{at_least, at_most, median, repeated};
+
+/// A deployment whose user can write each secret.
+fn with_user<'p>(programs: &'p Programs, secrets: u64) -> anyhow::Result<(Deployment<'p>, [String; 4])> {
+    let deployment = Deployment::start(programs, &["--simulation"])?;
+    let (certificate, key) = deployment.user()?;
+    let secrets = secrets.to_string();
+    deployment.set_manifest(&[
+        "--kind",
+        "user-defined",
+        "--secrets",
+        &secrets,
+        "--user",
+        &certificate,
+    ])?;
+    let identity = ["--cert".to_owned(), certificate, "--key".to_owned(), key];
+    Ok((deployment, identity))
+}
+
+pub fn commits(programs: &Programs, extent: Extent) -> anyhow::Result<Vec<Measure>> {
+    let (deployment, identity) = with_user(programs, 1)?;
+    let operations = (extent.operations * 4).to_string();
+    let mut fixed = vec!["set-secret", "-n", &operations, "-c", "64"];
+    fixed.extend(identity.iter().map(String::as_str));
+    let (rate, raw) = repeated(extent, "rate", || deployment.rest(&fixed))?;
+    let what = "durable writes of secrets, 64 clients, load on the same processors";
+    Ok(vec![at_least("P6", what, 5000.0, rate, "/s", json!(raw))])
+}
+
+pub fn status_beside_activations(programs: &Programs, extent: Extent) -> anyhow::Result<Vec<Measure>> {
+    let deployment = Deployment::start(programs, &["--simulation"])?;
+    deployment.set_manifest(&[])?;
+    let count = extent.operations.to_string();
+    let fixed = ["status", "-n", &count, "--rate", "200"];
+    let mut added = Vec::new();
+    let (mut beside, mut raw) = (Vec::new(), Vec::new());
+    for _ in 0..extent.rounds {
+        let quiet = deployment.rest(&fixed)?;
+        let mut load = deployment.activate_meanwhile(&["-n", "10000000", "-c", "64"])?;
+        let loaded = deployment.rest(&fixed);
+        load.kill()?;
+        load.wait()?;
+        let loaded = loaded?;
+        beside.push(number(&loaded, "p99Micros")? / 1e3);
+        added.push((number(&loaded, "p99Micros")? - number(&quiet, "p99Micros")?) / 1e3);
+        raw.push(json!({"quiet": quiet, "beside": loaded}));
+    }
+    let what = "99 of 100 GET status while 64 clients activate without pause, load on the same processors";
+    Ok(vec![
+        at_most("P8", what, 3.0, median(beside), "ms", json!(raw)),
+        at_most(
+            "P8",
+            "what that is more than on a quiet Coordinator",
+            3.0,
+            median(added),
+            "ms",
+            Value::Null,
+        ),
+    ])
+}
+
+pub fn reading(programs: &Programs, extent: Extent) -> anyhow::Result<Vec<Measure>> {
+    let (deployment, identity) = with_user(programs, 1)?;
+    let operations = (extent.operations * 4).to_string();
+    let mut measures = Vec::new();
+    for (ask, limit) in [("status", 10.0), ("manifest", 15.0), ("get-secret", 20.0)] {
+        let mut fixed = vec![ask, "-n", &operations];
+        fixed.extend(identity.iter().map(String::as_str));
+        let (cpu, raw) = repeated(extent, "serverCpuMicros", || deployment.rest(&fixed))?;
+        let what = format!("CPU of GET {ask} on a kept connection");
+        measures.push(at_most("P9", &what, limit, cpu, "µs", json!(raw)));
+    }
+    Ok(measures)
+}
+
+/// A write on a new connection, less reading on a new connection, in raw fdatasyncs.
+pub fn writing(programs: &Programs, extent: Extent) -> anyhow::Result<Vec<Measure>> {
+    let (deployment, identity) = with_user(programs, extent.largest)?;
+    let operations = (extent.operations / 10).max(20).to_string();
+    let arguments = |ask| {
+        let mut fixed = vec![ask, "--new", "-n", &operations];
+        fixed.extend(identity.iter().map(String::as_str));
+        fixed
+    };
+    let (mut ratios, mut raw) = (Vec::new(), Vec::new());
+    for _ in 0..extent.rounds {
+        let sync = deployment.raw_fdatasync()?.as_secs_f64() * 1e6;
+        let (reading, writing) = (
+            deployment.rest(&arguments("status"))?,
+            deployment.rest(&arguments("set-secret"))?,
+        );
+        ratios.push((number(&writing, "p50Micros")? - number(&reading, "p50Micros")?) / sync);
+        raw.push(json!({"rawFdatasyncMicros": sync, "reading": reading, "writing": writing}));
+    }
+    let what = format!(
+        "writing a secret beside {} others on a new connection, less a GET on a new connection, in raw fdatasyncs",
+        extent.largest
+    );
+    Ok(vec![at_most(
+        "P10",
+        &what,
+        2.0,
+        median(ratios),
+        "times",
+        json!(raw),
+    )])
+}
