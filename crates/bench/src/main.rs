@@ -4,6 +4,7 @@
 mod activate;
 mod compare;
 mod driver;
+mod hold;
 mod manifest;
 mod report;
 mod rest;
@@ -31,6 +32,8 @@ enum Command {
     Activate(activate::Arguments),
     /// Ask the client API
     Rest(rest::Arguments),
+    /// Open connections and do nothing on them, until standard input ends
+    Hold(hold::Arguments),
     /// Print a manifest of a given size
     Manifest(manifest::Arguments),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         match command_line.command {
             Command::Manifest(arguments) => manifest::print(&arguments),
             Command::Activate(arguments) => runtime()?.block_on(activate::run(arguments)),
+            Command::Hold(arguments) => runtime()?.block_on(hold::run(arguments)),
             Command::Rest(arguments) => runtime()?.block_on(rest::run(arguments)),
         }
     };

@@ -5,11 +5,13 @@
 use std::fmt::{self, Write as _};
 
 use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{DefaultFields, FormatEvent, FormatFields, JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogFormat, Logging};
 
@@ -30,12 +32,18 @@ pub enum LogError {
 /// [`LogError`] for directives that cannot be read, or when called twice.
 pub fn start(logging: &Logging, simulation: bool) -> Result<(), LogError> {
     let filter = match &logging.directives {
-        Some(directives) => EnvFilter::try_new(directives)?,
-        None if logging.debug => EnvFilter::try_new("warn,marblerun_coordinator=debug,coordinator=debug")?,
-        None => EnvFilter::try_new("warn,marblerun_coordinator=info,coordinator=info")?,
+        Some(directives) => directives.parse::<Targets>()?,
+        None => Targets::new().with_default(LevelFilter::WARN).with_target(
+            "marblerun_coordinator",
+            if logging.debug {
+                LevelFilter::DEBUG
+            } else {
+                LevelFilter::INFO
+            },
+        ),
     };
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(std::io::stderr)
         // Where the log cannot be written, as on a full disk, neither can a complaint about that: it would panic.
         .log_internal_errors(false);
@@ -43,11 +51,15 @@ pub fn start(logging: &Logging, simulation: bool) -> Result<(), LogError> {
         LogFormat::Json => builder
             .fmt_fields(JsonFields::new())
             .event_format(JsonLines { simulation })
+            .finish()
+            .with(filter)
             .try_init(),
         LogFormat::Text => builder
             .with_ansi(false)
             .fmt_fields(DefaultFields::new())
             .event_format(TextLines { simulation })
+            .finish()
+            .with(filter)
             .try_init(),
     };
     result.map_err(|_| LogError::Taken)

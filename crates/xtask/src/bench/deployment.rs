@@ -1,7 +1,7 @@
 //! A Coordinator in a folder of its own, and `marblebench` against it.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -219,6 +219,31 @@ impl<'p> Deployment<'p> {
             .stderr(Stdio::null())
             .spawn()
             .context("starting marblebench")
+    }
+
+    /// What `look` sees while this many TLS connections are open.
+    pub fn while_held<T>(
+        &self,
+        count: u64,
+        look: impl FnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let mut holder = Command::new(&self.programs.bench)
+            .args(["hold", "--target", &self.client, "-n", &count.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting marblebench")?;
+        let mut line = String::new();
+        let output = holder.stdout.take().context("marblebench has no output")?;
+        BufReader::new(output).read_line(&mut line)?;
+        if line.trim() != "open" {
+            bail!("marblebench hold ended with {}", holder.wait()?);
+        }
+        let seen = look(self);
+        // Its standard input ends, and so does it.
+        drop(holder.stdin.take());
+        holder.wait()?;
+        seen
     }
 
     /// How long it takes here to append 300 bytes and have them on disk: the median of many.

@@ -183,7 +183,7 @@ fn build(root: &Path, release: bool) -> anyhow::Result<BTreeMap<String, PathBuf>
 }
 
 /// Runs what talks to a Coordinator.
-pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
