@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use marblerun_coordinator::assemble::{self, Running};
+use marblerun_coordinator::assemble::Running;
 use marblerun_coordinator::config::{self, Request};
 
 use crate::online::{failed, succeeded};
-use crate::support::{Home, Outcome};
+use crate::support::{Home, Outcome, start_coordinator};
 
 struct Coordinator {
     _running: Running,
@@ -26,7 +26,7 @@ async fn start(home: &Home, flags: &[&str]) -> Coordinator {
     let Request::Run(config) = config::load(arguments, &BTreeMap::new()).unwrap() else {
         panic!("expected a configuration");
     };
-    let running = assemble::start(&config).await.unwrap();
+    let running = start_coordinator(&config).await;
     let address = running.client.to_string();
     Coordinator {
         _running: running,

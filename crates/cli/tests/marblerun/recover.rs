@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 
 use marblerun_client::rest::Base64Bytes;
-use marblerun_coordinator::assemble::{self, Running};
+use marblerun_coordinator::assemble::Running;
 use marblerun_coordinator::config::{self, Request};
 use serde_json::{Value, json};
 
-use crate::support::{Home, Outcome};
+use crate::support::{Home, Outcome, start_coordinator};
 
 /// A Coordinator in simulation, with its state in the home.
 struct Coordinator {
@@ -29,7 +29,7 @@ async fn start(home: &Home) -> Coordinator {
     let Request::Run(config) = config::load(arguments, &BTreeMap::new()).unwrap() else {
         panic!("expected a configuration");
     };
-    let running = assemble::start(&config).await.unwrap();
+    let running = start_coordinator(&config).await;
     let address = running.client.to_string();
     Coordinator { running, address }
 }

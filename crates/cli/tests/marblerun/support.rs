@@ -2,7 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
+use marblerun_coordinator::assemble::{self, Running, StartError};
+use marblerun_coordinator::config::Config;
+use marblerun_coordinator::opening::OpeningError;
+use marblerun_coordinator::store::StoreError;
 use tempfile::TempDir;
 
 /// A home, working directory and configuration for one test.
@@ -56,4 +61,18 @@ impl Home {
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
+}
+
+/// Starts a Coordinator in this process. The lock of a state that was in use a moment ago may still be held by a program
+/// that another test is just starting, which has a copy of every open file until it runs.
+pub async fn start_coordinator(config: &Config) -> Running {
+    for _ in 0..100 {
+        match assemble::start(config).await {
+            Err(StartError::Opening(OpeningError::Store(StoreError::InUse { .. }))) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            started => return started.unwrap_or_else(|error| panic!("{error}")),
+        }
+    }
+    panic!("the state is in use for five seconds");
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +14,8 @@ use marblerun_attestation::header::OpenEnclaveHeader;
 use marblerun_attestation::{Collateral, Quote, ReportBinding, UnixSeconds, Verifier};
 use marblerun_coordinator::assemble::{self, Running, StartError};
 use marblerun_coordinator::config::{self, Config, Request};
+use marblerun_coordinator::opening::OpeningError;
+use marblerun_coordinator::store::StoreError;
 use marblerun_wire::marble::{ActivationReq, MarbleClient};
 use serde_json::Value;
 use tonic::Code;
@@ -71,6 +74,20 @@ fn config(root: &Path, state: &Path) -> Box<Config> {
     config
 }
 
+/// Starts a Coordinator in this process. The lock of a state that was in use a moment ago may still be held by a program
+/// that another test is just starting, which has a copy of every open file until it runs.
+async fn start_coordinator(config: &Config) -> Running {
+    for _ in 0..100 {
+        match assemble::start(config).await {
+            Err(StartError::Opening(OpeningError::Store(StoreError::InUse { .. }))) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            started => return started.unwrap_or_else(|error| panic!("{error}")),
+        }
+    }
+    panic!("the state is in use for five seconds");
+}
+
 async fn json(running: &Running, method: &str, path: &str, body: String) -> (u16, Value) {
     let (status, _, body) = ask(running.client, None, method, path, body).await;
     (status.as_u16(), serde_json::from_slice(&body).unwrap())
@@ -102,7 +119,7 @@ async fn it_proves_itself_seals_with_the_enclave_s_key_and_takes_no_simulated_ev
     let (root, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let tee = SoftwareTee::generate().unwrap();
     enclave(root.path(), tee.clone());
-    let running = assemble::start(&config(root.path(), state.path())).await.unwrap();
+    let running = start_coordinator(&config(root.path(), state.path())).await;
 
     let verifier = Verifier::new(tee.roots().unwrap());
     let collateral = Collateral::Dcap(tee.intel(DcapTee::Sgx).collateral().unwrap());
@@ -154,12 +171,12 @@ async fn it_proves_itself_seals_with_the_enclave_s_key_and_takes_no_simulated_ev
     running.stop().await;
 
     // The same enclave opens the state again, another one does not.
-    let running = assemble::start(&config(root.path(), state.path())).await.unwrap();
+    let running = start_coordinator(&config(root.path(), state.path())).await;
     let (_, reply) = json(&running, "GET", "/api/v2/status", String::new()).await;
     assert_eq!(reply["data"]["code"], 3, "{reply}");
     running.stop().await;
     std::fs::write(root.path().join("dev/attestation/keys/_sgx_mrsigner"), [9; 16]).unwrap();
-    let running = assemble::start(&config(root.path(), state.path())).await.unwrap();
+    let running = start_coordinator(&config(root.path(), state.path())).await;
     let (_, reply) = json(&running, "GET", "/api/v2/status", String::new()).await;
     assert_eq!(reply["data"]["code"], 1, "{reply}");
     running.stop().await;
