@@ -75,6 +75,9 @@ impl Session {
                 .by_evidence(&policy, &evidence::verifier(flags, system_clock())?)
                 .await
                 .map_err(|error| match error {
+                    error @ ConnectError::Evidence { .. } if of_software_tee(&error) => anyhow!(error).context(
+                        "this is evidence of the software TEE, which proves nothing; --accept-simulation takes it",
+                    ),
                     ConnectError::Simulation { .. } => {
                         anyhow!("{error}; use --insecure if that is what you want")
                     }
@@ -142,6 +145,12 @@ impl Session {
         files::make_parent(&path)?;
         files::write(&path, chain.to_pem().as_bytes())
     }
+}
+
+/// Whether evidence was refused because it is that of the software TEE, as its certificates say.
+fn of_software_tee(error: &ConnectError) -> bool {
+    std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+        .any(|error| error.to_string().contains("Software TEE"))
 }
 
 /// The file certificates are pinned in.

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::collateral::{self, CollateralStartError};
-use crate::config::Config;
+use crate::config::{Config, Simulation, Tee as Chosen};
 use crate::dice::AwsDice;
 use crate::evidence::OwnEvidence;
 use crate::keeper::Keeper;
@@ -84,8 +84,15 @@ pub struct Running {
 /// # Errors
 /// [`StartError`]: whatever is missing for a Coordinator that can do its work.
 pub async fn start(config: &Config) -> Result<Running, StartError> {
-    if config.tee.is_simulated() {
-        tracing::warn!("SIMULATION: no TEE protects this Coordinator, its secrets or its marbles");
+    match config.tee {
+        Chosen::Hardware => {}
+        Chosen::Simulated(Simulation::Lenient(_)) => tracing::warn!(
+            "SIMULATION: no TEE protects this Coordinator, its secrets or its marbles; marbles are admitted without evidence"
+        ),
+        Chosen::Simulated(Simulation::Strict(_)) => tracing::warn!(
+            "SIMULATION (strict): no TEE protects this Coordinator, its secrets or its marbles; evidence of the software \
+             TEE is verified"
+        ),
     }
     let tee = Tee::find(config)?;
     let judge = collateral::judge(config)?;

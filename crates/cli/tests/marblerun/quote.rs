@@ -31,11 +31,19 @@ fn show(home: &Home, content: impl AsRef<[u8]>, more: &[&str]) -> Outcome {
 }
 
 fn json(home: &Home, content: impl AsRef<[u8]>) -> Value {
-    let outcome = show(home, content, &["--format=json"]);
+    let (code, value) = coded(home, content);
+    assert_eq!(code, 0, "{value}");
+    value
+}
+
+/// Exit code and what is shown all the same.
+fn coded(home: &Home, content: impl AsRef<[u8]>) -> (i32, Value) {
+    home.write("evidence", content);
+    let outcome = home.run(&["quote", "show", "evidence", "--format=json"]);
     assert!(outcome.stderr.contains("UNVERIFIED"), "{}", outcome.stderr);
     let value: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(value["verified"], false);
-    value
+    (outcome.code, value)
 }
 
 #[test]
@@ -191,14 +199,18 @@ fn what_is_no_evidence_is_shown_as_far_as_it_goes() {
     let home = Home::new();
     let quote = evidence("sgx_v3.quote");
     for length in [0, 1, 2, 15, 47, 48, 100, 431, 432, 435, 436, 600, 4599] {
-        let value = json(&home, &quote[..length])["evidence"].clone();
-        let said = value.to_string();
+        let (code, value) = coded(&home, &quote[..length]);
+        assert_eq!(code, 1, "{length}");
+        let said = value["evidence"].to_string();
         assert_eq!(said.contains("expected"), length > 0, "{length}: {said}");
     }
     for content in [&b"not evidence at all"[..], b"{}", &[0xFF; 2000], &[5; 2000]] {
-        let value = json(&home, content)["evidence"].clone();
-        assert_eq!(value["format"], "not recognised");
-        assert!(value["not recognised because"].is_string());
+        let (code, value) = coded(&home, content);
+        assert_eq!(
+            (code, &value["evidence"]["format"]),
+            (1, &Value::from("not recognised"))
+        );
+        assert!(value["evidence"]["not recognised because"].is_string());
     }
     home.write("large", vec![b'0'; 300 * 1024]);
     let outcome = home.run(&["quote", "show", "large"]);

@@ -70,7 +70,10 @@ fn package(field: &Field<'_, '_>, used: bool, unusable: Unusable) -> Option<Pack
         tdx: claims(&tdx_field, unusable, |field| tdx::read(field, &asked)).map(Box::new),
         snp: claims(&snp_field, unusable, |field| snp::read(field, &asked)).map(Box::new),
         debug,
-        accepted_tcb_statuses: statuses(&object.field("AcceptedTCBStatuses")),
+        accepted_tcb_statuses: statuses(
+            &object.field("AcceptedTCBStatuses"),
+            used && !debug && unusable == Unusable::IsAProblem,
+        ),
         accepted_advisories: object
             .field("AcceptedAdvisories")
             .texts()
@@ -121,11 +124,13 @@ fn identity(field: &Field<'_, '_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn statuses(field: &Field<'_, '_>) -> Vec<String> {
+fn statuses(field: &Field<'_, '_>, strict: bool) -> Vec<String> {
     let texts = field.texts();
     for (item, text) in &texts {
-        if text.parse::<TcbStatus>().is_err() {
-            item.warn(WarningKind::PackageRule, NoSuchStatus);
+        match (text.parse::<TcbStatus>(), strict) {
+            (Ok(_), _) => {}
+            (Err(_), true) => drop(item.problem(NoSuchStatus)),
+            (Err(_), false) => item.warn(WarningKind::PackageRule, NoSuchStatus),
         }
     }
     texts.iter().map(|(_, text)| (*text).to_owned()).collect()

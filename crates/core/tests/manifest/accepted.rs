@@ -463,7 +463,7 @@ fn warnings() {
         ),
         (
             "/Packages/package",
-            json!({"UniqueID": ID, "AcceptedTCBStatuses": ["upToDate"]}),
+            json!({"UniqueID": ID, "Debug": true, "AcceptedTCBStatuses": ["upToDate"]}),
             rule,
             "Packages.package.AcceptedTCBStatuses[0]",
             "status",

@@ -155,6 +155,12 @@ fn packages() {
         ),
         (
             p,
+            json!({"UniqueID": ID, "AcceptedTCBStatuses": ["UpToDate", "SwHardeningNeeded"]}),
+            "Packages.package.AcceptedTCBStatuses[1]",
+            "no platform has this status",
+        ),
+        (
+            p,
             json!({"UniqueID": ID, "AcceptedTCBStatuses": [1]}),
             "Packages.package.AcceptedTCBStatuses[0]",
             "a string",

@@ -23,6 +23,9 @@ pub struct Arguments {
     /// Activations over which the memory of the Coordinator must not grow
     #[arg(long, default_value_t = 1_000_000)]
     activations: u64,
+    /// How often each measure is repeated; the median counts
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
     /// Only the measures whose names contain this; nothing is written
     #[arg(long)]
     only: Option<String>,
@@ -72,7 +75,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     } else {
         Extent {
             operations: 3_000,
-            rounds: 5,
+            rounds: arguments.rounds.max(1),
             largest: 100_000,
             activations: arguments.activations,
         }

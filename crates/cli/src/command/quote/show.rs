@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use marblerun_attestation::inspect::{Item, inspect};
+use marblerun_attestation::{EvidenceKind, Quote};
 use serde_json::{Map, Value, json};
 
 use crate::evidence_file::{self, Content};
@@ -21,7 +22,8 @@ pub struct Arguments {
     file: PathBuf,
 }
 
-/// Prints every field. Nothing is verified and nothing is fetched.
+/// Prints every field, as far as there are any. Nothing is verified and nothing is fetched. Fails for what is no evidence
+/// of a known format.
 pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let Content { form, bytes, .. } = evidence_file::open(&arguments.file)?;
     let items = inspect(&bytes);
@@ -31,7 +33,11 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     output.result(
         &text,
         &json!({"verified": false, "form": form, "evidence": value(&items)}),
-    )
+    )?;
+    match Quote::new(bytes).and_then(|quote| quote.kind())? {
+        EvidenceKind::Empty => bail!("there is no evidence in it"),
+        _ => Ok(()),
+    }
 }
 
 fn lines(text: &mut String, items: &[Item], depth: usize) {
