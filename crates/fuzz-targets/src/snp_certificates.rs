@@ -67,9 +67,9 @@ fn list(der: &[u8]) {
     }
 }
 
-/// A list without its signature, which is the last thing in it: 256 bytes by the key of the software TEE.
+/// A list without its signature, which is the last thing in it: 512 bytes by the key of the software TEE.
 fn content(list: &[u8]) -> &[u8] {
-    list.get(..list.len().saturating_sub(256)).unwrap_or_default()
+    list.get(..list.len().saturating_sub(512)).unwrap_or_default()
 }
 
 fn pem(der: &[u8]) -> String {

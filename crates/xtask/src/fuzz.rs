@@ -17,6 +17,8 @@ const MEMORY: u32 = 256;
 const LONGEST: u32 = 64 * 1024;
 /// Largest input that is kept in the corpus of the repository, in bytes.
 const LONGEST_KEPT: u32 = 1024;
+/// Most inputs of a target that are kept; the longest give way.
+const MOST_KEPT: usize = 300;
 /// How long the planted fault may hide, in seconds.
 const PLANTED: u32 = 120;
 const PLANTED_TARGET: &str = "planted";
@@ -256,8 +258,22 @@ impl Fuzz {
         if !status.success() {
             bail!("keeping inputs of {target}: {status}, see {}", log.display());
         }
-        Ok(())
+        prune(&kept, MOST_KEPT)
     }
+}
+
+/// Removes the longest files of a folder until there are no more than `most`.
+fn prune(folder: &Path, most: usize) -> anyhow::Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        files.push((entry.metadata()?.len(), entry.path()));
+    }
+    files.sort();
+    for (_, path) in files.iter().skip(most) {
+        fs::remove_file(path)?;
+    }
+    Ok(())
 }
 
 /// The target of the compiler, for which `cargo fuzz` builds.
@@ -292,6 +308,22 @@ fn summary(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_inputs_give_way() {
+        let folder = tempfile::tempdir().unwrap();
+        for length in 1..=5_usize {
+            fs::write(folder.path().join(format!("{length}")), vec![0; length]).unwrap();
+        }
+        prune(folder.path(), 3).unwrap();
+        let mut left: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["1", "2", "3"]);
+        prune(folder.path(), 3).unwrap();
+    }
 
     #[test]
     fn the_end_of_a_run_is_summed_up() {
