@@ -16,6 +16,8 @@ use crate::piece::{Dated, Key, Origin, Piece, SnpLine};
 
 /// Most files that are read.
 const MAXIMUM_FILES: usize = 4096;
+/// Most files for the same that are tried.
+const MAXIMUM_CANDIDATES: usize = 16;
 /// Largest file, in bytes.
 const MAXIMUM_SIZE: u64 = 1024 * 1024;
 
@@ -44,7 +46,9 @@ struct Seen {
 /// Pieces by what they are for.
 #[derive(Default)]
 pub(crate) struct Content {
-    pub(crate) pieces: HashMap<Key, Arc<Dated>>,
+    /// The one that lasts longest comes first. Nothing is verified yet, so that others are there to fall back on: a file
+    /// that claims to last longer must not displace one that holds.
+    pub(crate) pieces: HashMap<Key, Vec<Arc<Dated>>>,
 }
 
 impl Directory {
@@ -157,11 +161,11 @@ pub(crate) fn read_item(path: &Path) -> Result<Item, String> {
 }
 
 impl Content {
-    /// Of several files for the same, the one that lasts longest counts.
+    /// Of several files for the same, the one that lasts longest counts, if it holds.
     pub(crate) fn of(items: impl IntoIterator<Item = Item>) -> Self {
         let mut content = Self::default();
-        let mut chains = HashMap::new();
-        let mut lists = HashMap::new();
+        let mut chains: HashMap<_, Vec<_>> = HashMap::new();
+        let mut lists: HashMap<_, Vec<_>> = HashMap::new();
         for item in items {
             match item {
                 Item::Dcap { collateral, is_for } => {
@@ -179,25 +183,28 @@ impl Content {
                     signing_key,
                     ..
                 } => {
-                    chains.insert((product, signing_key), pem);
+                    chains.entry((product, signing_key)).or_default().push(pem);
                 }
                 Item::SnpList { der, info } => {
-                    let list = lists.entry(info.product).or_insert((info.until, der.clone()));
-                    if list.0 < info.until {
-                        *list = (info.until, der);
-                    }
+                    lists.entry(info.product).or_default().push((info.until, der));
                 }
             }
         }
         for product in marblerun_attestation::claims::SnpProduct::ALL {
             for key in crate::piece::SIGNING_KEYS {
-                let line = SnpLine {
-                    chain: chains.remove(&(product, key)),
-                    list: lists.get(&product).map(|(_, der)| der.clone()),
-                };
-                if line != SnpLine::default() {
-                    let until = lists.get(&product).map(|(until, _)| *until);
-                    content.add(Key::SnpLine(product, key), Piece::SnpLine(line), until);
+                let chains = some_or_none(chains.remove(&(product, key)));
+                let lists = some_or_none(lists.get(&product).cloned());
+                for chain in &chains {
+                    for list in &lists {
+                        let line = SnpLine {
+                            chain: chain.clone(),
+                            list: list.as_ref().map(|(_, der)| der.clone()),
+                        };
+                        let until = list.as_ref().map(|(until, _)| *until);
+                        if line != SnpLine::default() {
+                            content.add(Key::SnpLine(product, key), Piece::SnpLine(line), until);
+                        }
+                    }
                 }
             }
         }
@@ -210,12 +217,17 @@ impl Content {
             next_update,
             origin: Origin::Directory,
         };
-        let later = self
-            .pieces
-            .get(&key)
-            .is_none_or(|held| held.next_update <= dated.next_update);
-        if later {
-            self.pieces.insert(key, Arc::new(dated));
-        }
+        let candidates = self.pieces.entry(key).or_default();
+        let place = candidates.partition_point(|held| held.next_update > dated.next_update);
+        candidates.insert(place, Arc::new(dated));
+        candidates.truncate(MAXIMUM_CANDIDATES);
+    }
+}
+
+/// Each of them, or that there is none.
+fn some_or_none<T>(values: Option<Vec<T>>) -> Vec<Option<T>> {
+    match values {
+        Some(values) if !values.is_empty() => values.into_iter().map(Some).collect(),
+        _ => vec![None],
     }
 }

@@ -251,25 +251,29 @@ impl Inner {
     async fn from_directory(self: &Arc<Self>, key: &Key) -> Option<Arc<Dated>> {
         let directory = Arc::clone(self.directory.as_ref()?);
         let read = tokio::task::spawn_blocking(move || directory.read()).await;
-        let found = match read {
-            Ok(Ok((content, _))) => Arc::clone(content.pieces.get(key)?),
+        let candidates = match read {
+            Ok(Ok((content, _))) => content.pieces.get(key)?.clone(),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the directory of collateral cannot be read");
                 return None;
             }
             Err(_) => return None,
         };
-        // Not used, but worth a better error than that there is nothing.
-        if self.usable(key, &found, self.now()).is_none() {
-            return Some(found);
-        }
-        match self.passes(key, &found, self.policy).await {
-            Ok(()) => Some(found),
-            Err(error) => {
-                tracing::warn!(%error, "collateral in the directory is passed over: {key}");
-                None
+        let mut out_of_date = None;
+        for found in candidates {
+            if self.usable(key, &found, self.now()).is_none() {
+                // Not used, but worth a better error than that there is nothing.
+                out_of_date = out_of_date.or(Some(found));
+                continue;
+            }
+            match self.passes(key, &found, self.policy).await {
+                Ok(()) => return Some(found),
+                Err(error) => {
+                    tracing::warn!(%error, "collateral in the directory is passed over: {key}");
+                }
             }
         }
+        out_of_date
     }
 
     async fn from_source(

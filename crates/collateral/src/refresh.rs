@@ -25,7 +25,7 @@ impl Inner {
                 content
                     .pieces
                     .get(key)
-                    .is_some_and(|found| found.next_update > entry.dated.next_update)
+                    .is_some_and(|found| found.iter().any(|one| one.next_update > entry.dated.next_update))
             });
             due.extend(newer.map(|(key, _)| *key));
         }

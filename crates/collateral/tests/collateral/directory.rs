@@ -356,3 +356,51 @@ async fn real_evidence_is_verified_from_a_directory_alone() {
         }
     }
 }
+
+/// Who can put a file into the directory can claim that it lasts longest. It must not displace one that holds.
+#[tokio::test]
+async fn forged_files_do_not_displace_those_that_hold() {
+    let directory = TempDir::new().unwrap();
+    write(directory.path(), &Collateral::Dcap(platform(|_| {})));
+    write(directory.path(), &Collateral::Snp(amd(SnpProduct::Milan, |_| {})));
+    for entry in fs::read_dir(directory.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        let ending = path.extension().unwrap().to_str().unwrap().to_owned();
+        match ending.as_str() {
+            "json" => {
+                let text = String::from_utf8(bytes).unwrap();
+                let later = text.replace(
+                    &marblerun_attestation::fakes::UNTIL.to_string(),
+                    "2199-12-31T23:59:59Z",
+                );
+                assert_ne!(later, text);
+                bytes = later.into_bytes();
+            }
+            // The signature is the last thing in it.
+            "crl" => *bytes.last_mut().unwrap() ^= 1,
+            _ => continue,
+        }
+        fs::write(directory.path().join(format!("zz.{ending}")), bytes).unwrap();
+    }
+    let clock = TestClock::new();
+    let collaterals = offline(directory.path(), &clock);
+    assert_eq!(get(&collaterals, &sgx()).await, Ok(Freshness::Fresh));
+    assert_eq!(get(&collaterals, &milan()).await, Ok(Freshness::Fresh));
+
+    // Nothing but forged ones: refused as before.
+    for entry in fs::read_dir(directory.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let genuine = !path.file_name().unwrap().to_str().unwrap().starts_with("zz");
+        if genuine
+            && path
+                .extension()
+                .is_some_and(|ending| ending == "json" || ending == "crl")
+        {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let collaterals = offline(directory.path(), &clock);
+    assert!(get(&collaterals, &sgx()).await.is_err());
+    assert!(get(&collaterals, &milan()).await.is_err());
+}
