@@ -6,6 +6,7 @@
 mod body;
 mod caller;
 mod counter;
+mod cross_site;
 mod log_reply;
 mod manifest;
 mod places;
@@ -113,6 +114,10 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         .route(path::V2_OPENAPI, get(openapi))
         .fallback(not_allowed)
         .method_not_allowed_fallback(not_allowed)
+        .layer(axum::middleware::from_fn_with_state(
+            rest.clone(),
+            cross_site::refused,
+        ))
         .layer(axum::middleware::from_fn(requests::measured))
         .with_state(rest);
     Api {

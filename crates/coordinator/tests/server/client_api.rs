@@ -2,12 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::program::{manifest, start};
-use crate::support::{ClientIdentity, ask, connect, http2, read, server_certificate};
+use crate::support::{ClientIdentity, ask, connect, http1, http2, read, server_certificate};
 
 fn wrapped(manifest: &str) -> String {
     json!({"MANIFEST": STANDARD.encode(manifest), "unknown": [1]}).to_string()
@@ -291,6 +292,69 @@ async fn bodies_that_nobody_reads_do_not_reset_the_stream() {
             );
         }
     }
+}
+
+/// A foreign page can make a browser send a body and the user's certificate with it.
+#[tokio::test]
+async fn a_browser_changes_nothing_for_a_foreign_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = start(directory.path(), &[]);
+    let own = format!("https://{}", program.client);
+    let post = async |alpn: &str, path: &str, headers: &[(&str, &str)]| {
+        let tls = connect(program.client, None, &[alpn]).await.unwrap();
+        let mut request = http::Request::post(match alpn {
+            "h2" => format!("{own}{path}"),
+            _ => path.to_owned(),
+        });
+        if alpn != "h2" {
+            request = request.header("host", program.client.to_string());
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request
+            .body(Full::from(bytes::Bytes::from(wrapped(&manifest().to_string()))))
+            .unwrap();
+        let response = match alpn {
+            "h2" => http2(tls).await.send_request(request).await,
+            _ => http1(tls).await.send_request(request).await,
+        };
+        let (status, _, body) = read(response.unwrap()).await;
+        (status.as_u16(), String::from_utf8_lossy(&body).into_owned())
+    };
+    let foreign: [&[(&str, &str)]; 8] = [
+        &[("origin", "https://evil.example")],
+        &[("origin", "null")],
+        &[("origin", "http://localhost")],
+        &[("origin", "https://localhost:1")],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("sec-fetch-site", "")],
+        &[("sec-fetch-site", "cross-site"), ("origin", &own)],
+    ];
+    for path in [
+        "/manifest",
+        "/api/v2/manifest",
+        "/update",
+        "/secrets",
+        "/update-cancel",
+        "/recover",
+    ] {
+        for headers in foreign {
+            for alpn in ["http/1.1", "h2"] {
+                let (status, body) = post(alpn, path, headers).await;
+                assert_eq!(status, 403, "{alpn} {path} {headers:?}: {body}");
+                assert!(body.contains("Sec-Fetch-Site"), "{body}");
+            }
+        }
+    }
+    // Nothing was set meanwhile, and what a browser sends for a page of the Coordinator's own, or of no page, is heard.
+    let (status, body) = post("http/1.1", "/update-cancel", &[("origin", &own)]).await;
+    assert_ne!(status, 403, "{body}");
+    let (status, body) = post("h2", "/update-cancel", &[("sec-fetch-site", "same-origin")]).await;
+    assert_ne!(status, 403, "{body}");
+    let (status, body) = post("h2", "/api/v2/manifest", &[("sec-fetch-site", "none")]).await;
+    assert_eq!(status, 200, "{body}");
 }
 
 /// A body in pieces that tells when the last one was taken.
