@@ -40,7 +40,7 @@ fn is_cross_site<B>(request: &Request<B>) -> bool {
     };
     let asked = match request.uri().authority() {
         Some(authority) => Some(authority.as_str().as_bytes()),
-        None => headers.get(header::HOST).map(|host| host.as_bytes()),
+        None => headers.get(header::HOST).map(http::HeaderValue::as_bytes),
     };
     match (origin.as_bytes().strip_prefix(b"https://"), asked) {
         (Some(of), Some(asked)) => !of.eq_ignore_ascii_case(asked),
