@@ -179,10 +179,8 @@ async fn a_server_that_takes_bodies_of_any_size_is_noticed() {
             200,
             "{sent:?}"
         );
-        assert_eq!(
-            sent.post(limited, None, "/manifest", 5_000_000).await,
-            413,
-            "{sent:?}"
-        );
+        // This server drops what it refuses at once: the peer may see the end of the connection (0) before the answer.
+        let refused = sent.post(limited, None, "/manifest", 5_000_000).await;
+        assert!([413, 0].contains(&refused), "{sent:?}: {refused}");
     }
 }
