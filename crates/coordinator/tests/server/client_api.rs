@@ -349,8 +349,10 @@ async fn a_browser_changes_nothing_for_a_foreign_page() {
         }
     }
     // Nothing was set meanwhile, and what a browser sends for a page of the Coordinator's own, or of no page, is heard.
-    let (status, body) = post("http/1.1", "/update-cancel", &[("origin", &own)]).await;
-    assert_ne!(status, 403, "{body}");
+    for alpn in ["http/1.1", "h2"] {
+        let (status, body) = post(alpn, "/update-cancel", &[("origin", &own)]).await;
+        assert_ne!(status, 403, "{alpn}: {body}");
+    }
     let (status, body) = post("h2", "/update-cancel", &[("sec-fetch-site", "same-origin")]).await;
     assert_ne!(status, 403, "{body}");
     let (status, body) = post("h2", "/api/v2/manifest", &[("sec-fetch-site", "none")]).await;
