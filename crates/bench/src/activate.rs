@@ -71,17 +71,13 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 
 async fn measure(arguments: &Arguments, target: &Target) -> Result<Report> {
     let operation = Arc::new(Activation::new(arguments, target)?);
-    arguments.load.warm_up(&operation).await?;
-    let before = target.server.map(|server| server.usage()).transpose()?;
-    let outcome = arguments.load.measure(&operation, "activating").await?;
-    let after = target.server.map(|server| server.usage()).transpose()?;
     let what = format!(
         "activate, {} connection, key {:?}, quote {:?}",
         if arguments.keep { "kept" } else { "new" },
         arguments.key,
         arguments.quote
     );
-    Ok(Report::new(&what, &target.name, outcome, before.zip(after)))
+    Report::of(&arguments.load, &operation, target, &what).await
 }
 
 struct Activation {

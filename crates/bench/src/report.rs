@@ -1,10 +1,12 @@
 //! What a run came to, for people and for programs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::driver::Outcome;
+use crate::compare::Target;
+use crate::driver::{Load, Operation, Outcome};
 use crate::server::Usage;
 
 /// One run in numbers.
@@ -36,8 +38,22 @@ pub struct Report {
 }
 
 impl Report {
+    /// Puts the load on a server, and tells what it came to.
+    pub async fn of<O: Operation>(
+        load: &Load,
+        operation: &Arc<O>,
+        target: &Target,
+        what: &str,
+    ) -> anyhow::Result<Self> {
+        load.warm_up(operation).await?;
+        let before = target.server.map(|server| server.usage()).transpose()?;
+        let outcome = load.measure(operation, what).await?;
+        let after = target.server.map(|server| server.usage()).transpose()?;
+        Ok(Self::new(what, &target.name, outcome, before.zip(after)))
+    }
+
     /// Of a run and of what the server used before and after it.
-    pub fn new(what: &str, target: &str, outcome: Outcome, usage: Option<(Usage, Usage)>) -> Self {
+    fn new(what: &str, target: &str, outcome: Outcome, usage: Option<(Usage, Usage)>) -> Self {
         let Outcome {
             mut latencies,
             elapsed,

@@ -87,13 +87,9 @@ pub async fn run(mut arguments: Arguments) -> Result<()> {
 
 async fn measure(arguments: &Arguments, target: &Target) -> Result<Report> {
     let operation = Arc::new(Asking::new(arguments, target)?);
-    arguments.load.warm_up(&operation).await?;
-    let before = target.server.map(|server| server.usage()).transpose()?;
-    let outcome = arguments.load.measure(&operation, "asking").await?;
-    let after = target.server.map(|server| server.usage()).transpose()?;
     let connection = if arguments.new { "new" } else { "kept" };
     let what = format!("{:?}, {connection} connection", arguments.ask);
-    Ok(Report::new(&what, &target.name, outcome, before.zip(after)))
+    Report::of(&arguments.load, &operation, target, &what).await
 }
 
 struct Asking {

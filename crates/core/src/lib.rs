@@ -21,6 +21,7 @@ pub mod recovery;
 pub mod refusal;
 pub mod sealed;
 pub mod secret;
+mod secret_json;
 pub mod state;
 pub mod template;
 #[cfg(any(test, feature = "testing"))]

@@ -10,6 +10,7 @@ use crate::pki::authority::Authority;
 use crate::pki::marble::MarbleIdentity;
 use crate::pki::pem::{self, CERTIFICATE, PRIVATE_KEY};
 use crate::secret::value::SecretValue;
+use crate::secret_json;
 
 /// The variable with the transparent TLS configuration.
 pub const TRANSPARENT_TLS: &str = "MARBLE_TTLS_CONFIG";
@@ -105,37 +106,12 @@ pub(crate) fn transparent_tls<'a>(
                 .insert(format!("{}:{}", entry.address, entry.port), own(None));
         }
     }
-    Ok(to_json(&Document { tls: connections }))
+    // Texts in maps: nothing that could refuse.
+    Ok(secret_json::to_vec(&Document { tls: connections }).unwrap_or_default())
 }
 
 fn public(pem: String) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(pem.into_bytes())
-}
-
-/// Serialises twice, the first time only to count, so that no buffer with keys in it ever grows and leaves a
-/// copy behind.
-fn to_json(document: &Document) -> Zeroizing<Vec<u8>> {
-    let mut counter = Counter(0);
-    let mut json = Zeroizing::new(Vec::new());
-    if serde_json::to_writer(&mut counter, document).is_ok() {
-        json.reserve_exact(counter.0);
-        // Writing to a vector does not fail, and the document has just been serialised once.
-        let _ = serde_json::to_writer(&mut *json, document);
-    }
-    json
-}
-
-struct Counter(usize);
-
-impl std::io::Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 = self.0.saturating_add(bytes.len());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[derive(Serialize)]

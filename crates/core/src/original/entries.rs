@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::export::{Base64, Entries, ExportError, json_length};
+use super::export::{Base64, Entries, ExportError};
 use crate::ambient::Ambient;
 use crate::manifest::{
     ContentAsWritten, Manifest, Marble, Package, ParametersAsWritten, Role, TlsTag, User,
@@ -19,6 +19,7 @@ use crate::pki::key::PrivateKey;
 use crate::secret::generate::generate;
 use crate::secret::spec::SecretSpec;
 use crate::secret::value::{SecretBytes, SecretValue};
+use crate::secret_json;
 use crate::state::{Deployment, PreviousSecret, State};
 
 /// A value in the map of a set.
@@ -91,11 +92,7 @@ fn put(entries: &mut Entries, name: &str, value: &[u8]) {
 }
 
 fn put_json(entries: &mut Entries, name: &str, value: &impl Serialize) -> Result<(), ExportError> {
-    let fault = ExportError::Encoding("an entry");
-    // Of its final size from the start: growing would leave copies of secrets behind.
-    let length = json_length(value).ok_or_else(|| fault.clone())?;
-    let mut json = Zeroizing::new(Vec::with_capacity(length));
-    serde_json::to_writer(&mut *json, value).map_err(|_| fault)?;
+    let json = secret_json::to_vec(value).map_err(|_| ExportError::Encoding("an entry"))?;
     entries.insert(name.to_owned(), json);
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::{NONCE, algorithm, entries};
 use crate::ambient::{Ambient, CryptoFault};
 use crate::recovery::{RecoveryPlan, RecoveryScheme};
 use crate::sealed::DataKey;
+use crate::secret_json;
 use crate::state::{Deployment, State};
 
 /// Bytes of the tag.
@@ -118,7 +119,7 @@ fn seal(
 ) -> Result<Vec<u8>, ExportError> {
     let fault = ExportError::Encoding("content");
     let content = Content(entries);
-    let length = json_length(&content).ok_or_else(|| fault.clone())?;
+    let length = secret_json::length(&content).map_err(|_| fault.clone())?;
     let header_length = u32::try_from(header.len()).map_err(|_| ExportError::Encoding("header"))?;
     let mut nonce = [0; NONCE];
     ambient.dice.fill(&mut nonce);
@@ -143,24 +144,6 @@ fn seal(
     file.extend_from_slice(tag.as_ref());
     // Encrypted now, so no secret any more.
     Ok(std::mem::take(&mut *file))
-}
-
-/// Bytes of a value in JSON.
-pub(super) fn json_length(value: &impl Serialize) -> Option<usize> {
-    struct Counter(usize);
-    impl std::io::Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 = self.0.saturating_add(bytes.len());
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut counter = Counter(0);
-    serde_json::to_writer(&mut counter, value).ok()?;
-    Some(counter.0)
 }
 
 /// The JSON object of base64 values.
