@@ -1,5 +1,6 @@
 //! `activate`: marbles, each with a UUID of its own.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -81,10 +82,8 @@ async fn measure(arguments: &Arguments, target: &Target) -> Result<Report> {
 }
 
 struct Activation {
-    connector: Connector,
+    newcomer: Newcomer,
     keep: bool,
-    quote: Vec<u8>,
-    csr: Vec<u8>,
     types: Types,
     next: std::sync::atomic::AtomicU64,
 }
@@ -96,29 +95,17 @@ enum Types {
 
 impl Activation {
     fn new(arguments: &Arguments, target: &Target) -> Result<Self> {
-        let identity = Identity::fresh(arguments.key)?;
-        let tee = match arguments.quote {
+        let issuer = match arguments.quote {
             Evidence::None => None,
             Evidence::Sgx => Some("sgx"),
             Evidence::Tdx => Some("tdx"),
             Evidence::Snp => Some("snp"),
         };
-        // One certificate for all: the server's work is the same, and ours is done before.
-        let quote = match tee {
-            None => Vec::new(),
-            Some(tee) => SoftwareIssuer::development(SoftwareProfile::new(tee, None, None)?)?
-                .quote(&ReportBinding::certificate(&identity.certificate))?,
-        };
-        let key = rcgen::KeyPair::generate()?;
-        let csr = rcgen::CertificateParams::new(vec!["localhost".to_owned()])?
-            .serialize_request(&key)?
-            .der()
-            .to_vec();
+        let issuer = issuer.map(issuer_of).transpose()?;
         Ok(Self {
-            connector: Connector::new(target.address, Some(&identity), "h2")?,
+            // One certificate for all: the server's work is the same, and ours is done before.
+            newcomer: Newcomer::new(target.address, arguments.key, issuer.as_ref())?,
             keep: arguments.keep,
-            quote,
-            csr,
             types: match arguments.type_count {
                 Some(count) => Types::Numbered(count.max(1)),
                 None => Types::Named(arguments.types.clone()),
@@ -137,8 +124,44 @@ impl Activation {
             }
         }
     }
+}
 
-    async fn connect(&self) -> Result<MarbleClient<Channel>> {
+/// Makes evidence of the software TEE, as if of this one.
+pub fn issuer_of(tee: &str) -> Result<SoftwareIssuer> {
+    Ok(SoftwareIssuer::development(SoftwareProfile::new(
+        tee, None, None,
+    )?)?)
+}
+
+/// Whoever wants to become a marble: his certificate, evidence for it, and a request for another one.
+pub struct Newcomer {
+    connector: Connector,
+    quote: Vec<u8>,
+    csr: Vec<u8>,
+}
+
+impl Newcomer {
+    /// With fresh keys. Without an issuer he has no evidence.
+    pub fn new(address: SocketAddr, key: ClientKey, issuer: Option<&SoftwareIssuer>) -> Result<Self> {
+        let identity = Identity::fresh(key)?;
+        let quote = match issuer {
+            None => Vec::new(),
+            Some(issuer) => issuer.quote(&ReportBinding::certificate(&identity.certificate))?,
+        };
+        let key = rcgen::KeyPair::generate()?;
+        let csr = rcgen::CertificateParams::new(vec!["localhost".to_owned()])?
+            .serialize_request(&key)?
+            .der()
+            .to_vec();
+        Ok(Self {
+            connector: Connector::new(address, Some(&identity), "h2")?,
+            quote,
+            csr,
+        })
+    }
+
+    /// A new connection.
+    pub async fn connect(&self) -> Result<MarbleClient<Channel>> {
         let connector = self.connector.clone();
         let service = tower::service_fn(move |_: http::Uri| {
             let connector = connector.clone();
@@ -150,6 +173,16 @@ impl Activation {
             .context("no connection")?;
         Ok(MarbleClient::new(channel).max_decoding_message_size(REPLY_LIMIT))
     }
+
+    /// A request to become a marble of this type, with a fresh UUID.
+    pub fn request(&self, marble_type: String) -> Result<ActivationReq> {
+        Ok(ActivationReq {
+            quote: self.quote.clone(),
+            csr: self.csr.clone(),
+            marble_type,
+            uuid: fresh_uuid()?,
+        })
+    }
 }
 
 impl Operation for Activation {
@@ -157,24 +190,19 @@ impl Operation for Activation {
 
     async fn worker(&self) -> Result<Self::Worker> {
         if self.keep {
-            self.connect().await.map(Some)
+            self.newcomer.connect().await.map(Some)
         } else {
             Ok(None)
         }
     }
 
     async fn run(&self, worker: &mut Self::Worker) -> Result<()> {
-        let request = ActivationReq {
-            quote: self.quote.clone(),
-            csr: self.csr.clone(),
-            marble_type: self.marble_type()?,
-            uuid: fresh_uuid()?,
-        };
+        let request = self.newcomer.request(self.marble_type()?)?;
         let mut of_its_own;
         let client = match worker {
             Some(client) => client,
             None => {
-                of_its_own = self.connect().await?;
+                of_its_own = self.newcomer.connect().await?;
                 &mut of_its_own
             }
         };

@@ -6,6 +6,7 @@ mod compare;
 mod driver;
 mod hold;
 mod manifest;
+mod mix;
 mod report;
 mod rest;
 mod server;
@@ -34,6 +35,8 @@ enum Command {
     Rest(rest::Arguments),
     /// Open connections and do nothing on them, until standard input ends
     Hold(hold::Arguments),
+    /// Put everything that a Coordinator meets on a fresh one, steadily; one line of JSON a second
+    Mix(mix::Arguments),
     /// Print a manifest of a given size
     Manifest(manifest::Arguments),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
             Command::Manifest(arguments) => manifest::print(&arguments),
             Command::Activate(arguments) => runtime()?.block_on(activate::run(arguments)),
             Command::Hold(arguments) => runtime()?.block_on(hold::run(arguments)),
+            Command::Mix(arguments) => runtime()?.block_on(mix::run(arguments)),
             Command::Rest(arguments) => runtime()?.block_on(rest::run(arguments)),
         }
     };

@@ -107,7 +107,7 @@ impl Report {
 }
 
 /// The least time that this share of `sorted` took at most (nearest rank).
-fn percentile(sorted: &[Duration], share: f64) -> Duration {
+pub fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }

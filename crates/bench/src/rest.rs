@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use marblerun_wire::rest::path;
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::compare::{self, Target};
 use crate::driver::{Load, Operation};
@@ -137,13 +138,48 @@ impl Asking {
             body,
         })
     }
+}
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>> {
-        let stream = self.connector.connect().await.context("no connection")?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(sender)
-    }
+/// What requests of HTTP/1.1 are sent with.
+pub type Sender = SendRequest<Full<Bytes>>;
+
+/// A new connection for requests.
+pub async fn connect(connector: &Connector) -> Result<Sender> {
+    speak(connector.connect().await.context("no connection")?).await
+}
+
+/// Speaks HTTP/1.1 on a connection.
+pub async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Sender> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// Sends one request: the status and the body of the answer.
+pub async fn send(
+    sender: &mut Sender,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<(StatusCode, Bytes)> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::HOST, "coordinator")
+        .body(Full::new(body))?;
+    // The answer before may have been read before the connection knows that it has ended.
+    sender.ready().await?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    Ok((status, response.into_body().collect().await?.to_bytes()))
+}
+
+/// The beginning of an answer, for messages.
+pub fn beginning(body: &[u8]) -> String {
+    String::from_utf8_lossy(body.trim_ascii_end())
+        .chars()
+        .take(200)
+        .collect()
 }
 
 impl Operation for Asking {
@@ -153,7 +189,7 @@ impl Operation for Asking {
         if self.new {
             Ok(None)
         } else {
-            self.connect().await.map(Some)
+            connect(&self.connector).await.map(Some)
         }
     }
 
@@ -162,21 +198,18 @@ impl Operation for Asking {
         let sender = match worker {
             Some(sender) => sender,
             None => {
-                of_its_own = self.connect().await?;
+                of_its_own = connect(&self.connector).await?;
                 &mut of_its_own
             }
         };
-        let request = Request::builder()
-            .method(self.method.clone())
-            .uri(&self.path)
-            .header(http::header::HOST, "coordinator")
-            .body(Full::new(self.body.clone()))?;
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
+        let (status, body) = send(sender, self.method.clone(), &self.path, self.body.clone()).await?;
         if !status.is_success() {
-            let text: String = String::from_utf8_lossy(&body).chars().take(200).collect();
-            bail!("{} {} answered {status}: {text}", self.method, self.path);
+            bail!(
+                "{} {} answered {status}: {}",
+                self.method,
+                self.path,
+                beginning(&body)
+            );
         }
         Ok(())
     }
