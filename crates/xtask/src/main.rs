@@ -1,6 +1,6 @@
 //! What people run on this repository: `cargo xtask demo` shows a deployment, `cargo xtask bench` measures one, `cargo xtask crash` tries to
-//! make it lose something, `cargo xtask hostile` has slow and hostile peers at a Coordinator, `cargo xtask fuzz`
-//! feeds the fuzz targets, `cargo xtask tidy` checks the rules of the house that no compiler checks.
+//! make it lose something, `cargo xtask hostile` has slow and hostile peers at a Coordinator, `cargo xtask soak` sees that
+//! nothing grows under a load that lasts, `cargo xtask fuzz` feeds the fuzz targets, `cargo xtask tidy` checks the rules of the house that no compiler checks.
 
 mod bench;
 mod crash;
@@ -8,6 +8,7 @@ mod demo;
 mod fuzz;
 mod hostile;
 mod instructions;
+mod soak;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -47,6 +48,8 @@ enum Task {
         #[arg(long)]
         quick: bool,
     },
+    /// Put a steady mixed load on the Coordinator, built as it is shipped, and see that nothing grows
+    Soak(soak::Arguments),
     /// Check the architecture: dependency arrows, file lengths, forbidden calls and words, links
     Tidy,
     /// Feed every fuzz target, or those named, after a planted fault was found; installs cargo-fuzz if need be
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Instructions { record } => instructions::run(&repository_root(), record),
         Task::Crash(arguments) => crash::run(&repository_root(), &arguments),
         Task::Hostile { quick } => hostile::run(&repository_root(), quick),
+        Task::Soak(arguments) => soak::run(&repository_root(), &arguments),
         Task::Tidy => tidy::run(&repository_root()),
         Task::Fuzz {
             seconds,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -53,6 +53,20 @@ impl Programs {
         })
     }
 
+    /// Those in this folder, built before.
+    pub fn found(folder: &Path) -> anyhow::Result<Self> {
+        let program = |name: &str| {
+            let path = folder.join(name);
+            path.is_file()
+                .then_some(path)
+                .with_context(|| format!("there is no {name} in {}", folder.display()))
+        };
+        Ok(Self {
+            coordinator: program("marblerun-coordinator")?,
+            bench: program("marblebench")?,
+        })
+    }
+
     /// Bytes of the Coordinator's program.
     pub fn size(&self) -> anyhow::Result<u64> {
         Ok(std::fs::metadata(&self.coordinator)?.len())
@@ -82,6 +96,8 @@ pub struct Deployment<'p> {
     pub client: String,
     /// Address of the Marble API.
     pub mesh: String,
+    /// Address of the metrics, if they were asked for.
+    pub metrics: Option<String>,
 }
 
 impl<'p> Deployment<'p> {
@@ -94,6 +110,7 @@ impl<'p> Deployment<'p> {
             child: None,
             client: String::new(),
             mesh: String::new(),
+            metrics: None,
         };
         deployment.restart()?;
         Ok(deployment)
@@ -136,6 +153,7 @@ impl<'p> Deployment<'p> {
                     found.context("the ready file lacks an address")
                 };
                 (self.client, self.mesh) = (address("client")?, address("mesh")?);
+                self.metrics = address("metrics").ok();
                 return Ok(took);
             }
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().transpose()) {
@@ -158,6 +176,26 @@ impl<'p> Deployment<'p> {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Asks it to end (SIGTERM), and waits until it has. It can be [restarted](Self::restart).
+    pub fn stop(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+        let child = self.child.as_mut().context("the Coordinator does not run")?;
+        let pid = i32::try_from(child.id()).ok();
+        let pid = pid
+            .and_then(rustix::process::Pid::from_raw)
+            .context("the Coordinator has no process id")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .context("asking the Coordinator to end")?;
+        let began = Instant::now();
+        while began.elapsed() < patience {
+            if let Some(status) = child.try_wait()? {
+                self.child = None;
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        bail!("the Coordinator did not end within {patience:?}")
     }
 
     /// A file in its folder.
@@ -207,6 +245,20 @@ impl<'p> Deployment<'p> {
         Ok(serde_json::from_slice(
             &self.programs.bench(&[&["rest"], arguments, &fixed].concat())?,
         )?)
+    }
+
+    /// Starts `marblebench mix` with these arguments; its output is for the caller to read.
+    pub fn mix(&self, arguments: &[&str]) -> anyhow::Result<Child> {
+        let (certificate, key) = self.user()?;
+        let metrics = self.metrics.as_deref().context("there are no metrics")?;
+        Command::new(&self.programs.bench)
+            .args(["mix", "--client", &self.client, "--mesh", &self.mesh])
+            .args(["--metrics", metrics, "--cert", &certificate, "--key", &key])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting marblebench")
     }
 
     /// Starts `marblebench activate` without waiting for its end.

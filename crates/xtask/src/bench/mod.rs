@@ -2,10 +2,10 @@
 //! Coordinators, and written to `docs/performance.md` with curves and raw numbers.
 
 mod curves;
-mod deployment;
-mod machine;
-mod measures;
-mod page;
+pub mod deployment;
+pub mod machine;
+pub mod measures;
+pub mod page;
 mod svg;
 
 use std::path::Path;

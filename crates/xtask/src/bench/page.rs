@@ -62,15 +62,7 @@ pub fn write(root: &Path, machine: &str, measures: &[Measure], curves: &[Curve])
         page = format!("{head}{BEGIN}{kept}{END}\n");
     }
     std::fs::write(&path, page)?;
-    let raw: Vec<Value> = measures
-        .iter()
-        .map(|measure| {
-            json!({
-                "number": measure.number, "what": measure.what, "target": measure.target,
-                "reached": measure.reached, "met": measure.met, "raw": measure.raw,
-            })
-        })
-        .collect();
+    let raw: Vec<Value> = measures.iter().map(document).collect();
     let points: Vec<Value> = curves
         .iter()
         .map(|curve| json!({"name": curve.name, "points": curve.points}))
@@ -82,6 +74,14 @@ pub fn write(root: &Path, machine: &str, measures: &[Measure], curves: &[Curve])
     )?;
     println!("\nwritten: docs/performance.md and docs/performance/");
     Ok(())
+}
+
+/// A measure for programs.
+pub fn document(measure: &Measure) -> Value {
+    json!({
+        "number": measure.number, "what": measure.what, "target": measure.target,
+        "reached": measure.reached, "met": measure.met, "raw": measure.raw,
+    })
 }
 
 const BEGIN: &str = "<!-- by hand -->";

@@ -35,7 +35,7 @@ const P384: [&str; 3] = [SIMULATION, "--crypto-suite", "p384-aes256"];
 const QUOTE: [&str; 2] = ["--quote", "sgx"];
 
 /// A number with its target: at most that.
-fn at_most(number: &'static str, what: &str, limit: f64, found: f64, unit: &str, raw: Value) -> Measure {
+pub fn at_most(number: &'static str, what: &str, limit: f64, found: f64, unit: &str, raw: Value) -> Measure {
     let shown = |value: f64| {
         if value < 10.0 {
             format!("{value:.2} {unit}")
@@ -54,7 +54,7 @@ fn at_most(number: &'static str, what: &str, limit: f64, found: f64, unit: &str,
 }
 
 /// At least that.
-fn at_least(number: &'static str, what: &str, limit: f64, found: f64, unit: &str, raw: Value) -> Measure {
+pub fn at_least(number: &'static str, what: &str, limit: f64, found: f64, unit: &str, raw: Value) -> Measure {
     Measure {
         target: format!("≥ {limit:.0} {unit}"),
         met: found >= limit,
@@ -62,7 +62,8 @@ fn at_least(number: &'static str, what: &str, limit: f64, found: f64, unit: &str
     }
 }
 
-fn median(mut numbers: Vec<f64>) -> f64 {
+/// The middle one; no number if there is none.
+pub fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }
