@@ -3,8 +3,8 @@
 
 use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -114,6 +114,10 @@ async fn open<O: Operation>(operation: &Arc<O>, count: u64, rate: f64, what: &st
     let progress = Progress::start(what, count);
     let mut running = JoinSet::new();
     let mut latencies = Vec::with_capacity(usize::try_from(count)?);
+    // Workers that have nothing to do: one is made only where all are busy.
+    let idle = Arc::new(Mutex::new(vec![
+        operation.worker().await.context("a worker cannot begin")?,
+    ]));
     let start = Instant::now();
     for index in 0..count {
         let due = start + Duration::from_secs_f64(index as f64 / rate);
@@ -121,13 +125,19 @@ async fn open<O: Operation>(operation: &Arc<O>, count: u64, rate: f64, what: &st
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             bail!("{MOST_OPEN} operations are open: the server does not keep up with {rate} a second");
         };
-        let (operation, done) = (Arc::clone(operation), progress.counter());
+        let (operation, idle, done) = (Arc::clone(operation), Arc::clone(&idle), progress.counter());
         running.spawn(async move {
-            let mut worker = operation.worker().await?;
+            let rested = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut worker = match rested {
+                Some(worker) => worker,
+                None => operation.worker().await?,
+            };
             operation.run(&mut worker).await?;
+            let took = due.elapsed();
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
             drop(place);
             done.fetch_add(1, Ordering::Relaxed);
-            anyhow::Ok(due.elapsed())
+            anyhow::Ok(took)
         });
         while let Some(ended) = running.try_join_next() {
             latencies.push(ended??);
@@ -248,6 +258,30 @@ mod tests {
             outcome.elapsed
         );
         assert!(outcome.latencies.iter().all(|latency| latency.as_millis() >= 100));
+    }
+
+    /// Counts its workers.
+    #[derive(Default)]
+    struct Counted(AtomicU64);
+
+    impl Operation for Counted {
+        type Worker = u64;
+
+        async fn worker(&self) -> Result<u64> {
+            Ok(self.0.fetch_add(1, Ordering::SeqCst))
+        }
+
+        async fn run(&self, _: &mut u64) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_open_loop_uses_its_workers_again() {
+        let operation = Arc::new(Counted::default());
+        let outcome = load(40, 1, Some(400.0)).measure(&operation, "").await.unwrap();
+        assert_eq!(outcome.latencies.len(), 40);
+        assert!(operation.0.load(Ordering::SeqCst) < 20);
     }
 
     #[tokio::test]

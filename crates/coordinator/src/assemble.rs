@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::client_threads::ClientThreads;
 use crate::collateral::{self, CollateralStartError};
 use crate::config::{Config, Simulation, Tee as Chosen};
 use crate::dice::AwsDice;
@@ -77,6 +79,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     servers: JoinSet<()>,
     writer: JoinHandle<()>,
+    _client_threads: ClientThreads,
 }
 
 /// Starts a Coordinator: its state, its servers, the startup manifest, the ready file, in this order.
@@ -125,7 +128,12 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
     let (stop, stopping) = watch::channel(false);
     let mut servers = JoinSet::new();
     keep_collateral_fresh(&mut servers, &service, &stopping);
-    serve_client_api(&mut servers, client, &service, config, &stopping)?;
+    let client_threads = ClientThreads::start()?;
+    let client = client_threads.take(client)?;
+    servers.spawn_on(
+        client_api(client, &service, config, &stopping)?,
+        client_threads.handle(),
+    );
     serve_marble_api(&mut servers, mesh, &service, config, &stopping)?;
     let monitoring_address = monitoring.as_ref().map(TcpListener::local_addr).transpose()?;
     if let Some(listener) = monitoring {
@@ -146,6 +154,7 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         stop,
         servers,
         writer,
+        _client_threads: client_threads,
     })
 }
 
@@ -163,13 +172,12 @@ impl Running {
     }
 }
 
-fn serve_client_api(
-    servers: &mut JoinSet<()>,
+fn client_api(
     listener: TcpListener,
     service: &Service,
     config: &Config,
     stopping: &watch::Receiver<bool>,
-) -> Result<(), StartError> {
+) -> Result<impl Future<Output = ()> + use<>, StartError> {
     let state = service.clone();
     let identity = move || {
         let authority = Arc::clone(state.snapshot().authority());
@@ -178,10 +186,9 @@ fn serve_client_api(
             key: authority.root_key.clone(),
         }
     };
-    let tls = tls::client_api(Arc::new(identity))?;
+    let tls = tls::client_api(Arc::new(identity), service.snapshot().authority().suite)?;
     let api = rest::api(service.clone(), config.logging.http_errors);
-    servers.spawn(listen::serve(listener, tls, api, limits(), stopping.clone()));
-    Ok(())
+    Ok(listen::serve(listener, tls, api, limits(), stopping.clone()))
 }
 
 fn serve_marble_api(
@@ -199,7 +206,7 @@ fn serve_marble_api(
             key: authority.intermediate_key.clone(),
         }
     };
-    let tls = tls::marble_api(Arc::new(identity))?;
+    let tls = tls::marble_api(Arc::new(identity), service.snapshot().authority().suite)?;
     let api: Api = grpc::marble::api(service.clone(), config.logging.http_errors);
     let limits = listen::Limits {
         streams: MARBLE_STREAMS,
@@ -274,12 +281,16 @@ fn start_keeper(config: &Config, tee: &Tee, dice: &Arc<PrefetchingDice>) -> Resu
     let Opening { state, journal, lock } = opening::state(config, tee, &shared)?;
     let recovery = lock.map(Desk::open).transpose()?;
     let desk = recovery.clone();
-    let dice = Arc::clone(dice);
+    let (dice, served) = (Arc::clone(dice), AtomicU64::new(0));
     let on_publish = move |state: &State| {
         if let Some(desk) = desk.as_ref().filter(|_| state.phase() != Phase::Recovery) {
             desk.close();
         }
-        if let Some(manifest) = state.manifest() {
+        // Most changes leave the manifest as it is, and there may be many marbles in it.
+        let generation = state.manifest_generation();
+        if let Some(manifest) = state.manifest()
+            && served.swap(generation, Ordering::Relaxed) != generation
+        {
             dice.serve(manifest);
         }
     };

@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod certificate;
+mod client_threads;
 pub mod collateral;
 pub mod config;
 pub mod dice;

@@ -54,7 +54,8 @@ fn run() -> anyhow::Result<()> {
     let _ = tls::provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(72)
+        .max_blocking_threads(32)
+        .on_thread_start(process::give_way)
         .build()
         .context("the runtime cannot be started")?;
     let ended = runtime.block_on(serve(&config));

@@ -1,6 +1,9 @@
 //! What the process does to itself before it holds a secret.
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getpid, getpriority_process, getrlimit, set_dumpable_behavior,
+    setpriority_process, setrlimit,
+};
 
 /// The operating system refused to protect the process.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,15 @@ pub fn harden() -> Result<(), HardenError> {
         },
     );
     Ok(())
+}
+
+/// Has this thread give way to the others of the process: crowds of marbles come to it, and whoever administers them
+/// must not wait behind them. It stands as far behind the main thread as five steps of `nice` (setpriority(2)).
+pub fn give_way() {
+    const STEPS: i32 = 5;
+    let ours = getpriority_process(Some(getpid())).unwrap_or_default();
+    // Only a convenience: on Linux, a process id of nobody means the calling thread.
+    let _ = setpriority_process(None, ours.saturating_add(STEPS).min(19));
 }
 
 /// Connections one of the two listeners may have, so that descriptors for files remain.

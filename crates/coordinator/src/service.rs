@@ -5,11 +5,13 @@ mod settle;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::SystemTime;
 
 use marblerun_attestation::{Admission, Claims};
 use marblerun_core::ambient::{Ambient, Dice, Timestamp};
 use marblerun_core::decision::{Decision, Prepared, Verdict};
+use marblerun_core::flow::effort::Effort;
 use marblerun_core::flow::sign_quote::{self, SignedQuote};
 use marblerun_core::flow::{
     activate, counter, export_state, read_secrets, set_manifest, update_manifest, write_secrets,
@@ -29,9 +31,10 @@ use settle::{changing, take_turn};
 
 /// How often something is prepared again before the caller is told to come back.
 const ATTEMPTS: usize = 3;
-/// Activations being prepared at the same time; more would only compete for the processors. As many requests of users
-/// and marbles that take little.
+/// Requests of users and marbles being prepared at the same time.
 const PREPARING_AT_ONCE: usize = 64;
+/// Activations that take long, for each processor; more would only compete for it.
+const LONG_ACTIVATIONS: usize = 2;
 
 /// The Coordinator behind its APIs. Cheap to clone.
 #[derive(Clone)]
@@ -89,13 +92,14 @@ impl Service {
         judge: Judge,
         own_evidence: OwnEvidence,
     ) -> Self {
+        let processors = available_parallelism().map_or(1, usize::from).min(8);
         Self {
             keeper,
             dice,
             limits,
             hsm_environment: Arc::new(hsm_environment),
             preparing_manifest: Arc::new(Semaphore::new(1)),
-            preparing_marbles: Arc::new(Semaphore::new(PREPARING_AT_ONCE)),
+            preparing_marbles: Arc::new(Semaphore::new(LONG_ACTIVATIONS * processors)),
             preparing_requests: Arc::new(Semaphore::new(PREPARING_AT_ONCE)),
             recovery: None,
             judge: Arc::new(judge),
@@ -148,8 +152,13 @@ impl Service {
             keep(prepared.value.recovery_secrets())?;
             Ok(prepared)
         };
-        self.settle(&self.preparing_manifest, prepare, set_manifest::decide)
-            .await
+        self.settle(
+            &self.preparing_manifest,
+            Effort::Much,
+            prepare,
+            set_manifest::decide,
+        )
+        .await
     }
 
     /// Proposes an update: of packages alone, which applies at once, or of the manifest.
@@ -194,7 +203,8 @@ impl Service {
             update_manifest::prepare_cancellation(state, leaf.as_deref())
         };
         let decide = update_manifest::decide_cancellation;
-        self.settle(&self.preparing_requests, prepare, decide).await
+        self.settle(&self.preparing_requests, Effort::Little, prepare, decide)
+            .await
     }
 
     /// Reads secrets of the published state.
@@ -214,9 +224,10 @@ impl Service {
         leaf: Leaf,
         uploads: BTreeMap<Name, Upload>,
     ) -> Result<write_secrets::SecretsWritten, Refusal> {
+        let effort = Effort::of_uploads(&uploads);
         let prepare =
             move |state: &State, _: &Ambient<'_>| write_secrets::prepare(state, leaf.as_deref(), &uploads);
-        self.settle(&self.writing_secrets, prepare, write_secrets::decide)
+        self.settle(&self.writing_secrets, effort, prepare, write_secrets::decide)
             .await
     }
 
@@ -232,9 +243,12 @@ impl Service {
     ) -> Result<counter::CounterRaised, Refusal> {
         let prepare =
             move |state: &State, _: &Ambient<'_>| counter::prepare(state, leaf.as_deref(), &name, value);
-        self.settle(&self.preparing_requests, prepare, |state, prepared, _| {
-            counter::decide(state, prepared)
-        })
+        self.settle(
+            &self.preparing_requests,
+            Effort::Little,
+            prepare,
+            |state, prepared, _| counter::decide(state, prepared),
+        )
         .await
     }
 
@@ -273,7 +287,7 @@ impl Service {
     pub async fn export_state(&self, leaf: Leaf) -> Result<export_state::StateExported, Refusal> {
         // It may have to make keys, as a manifest has.
         let turn = take_turn(&self.preparing_manifest).await?;
-        self.prepare(move |state: &State, ambient: &Ambient<'_>| {
+        self.prepare(Effort::Much, move |state: &State, ambient: &Ambient<'_>| {
             let exported = export_state::export(state, leaf.as_deref(), ambient);
             drop(turn);
             exported
@@ -315,10 +329,17 @@ impl Service {
     /// As [`activate::prepare`] and [`activate::decide`]; `Unavailable` when the spent budget cannot be made
     /// durable.
     pub async fn activate(&self, request: ActivationRequest) -> Result<activate::Activated, Refusal> {
-        let turn = take_turn(&self.preparing_marbles).await?;
+        let effort = Effort::of_activation(
+            self.snapshot().manifest().map(AsRef::as_ref),
+            &request.marble_type,
+        );
+        let turn = match effort {
+            Effort::Little => None,
+            Effort::Much => Some(take_turn(&self.preparing_marbles).await?),
+        };
         let request = Arc::new(request);
         for _ in 0..ATTEMPTS {
-            let (request, turn) = (Arc::clone(&request), Arc::clone(&turn));
+            let (request, turn) = (Arc::clone(&request), turn.clone());
             let prepare = move |state: &State, ambient: &Ambient<'_>| {
                 let asked = activate::Request {
                     marble_type: &request.marble_type,
@@ -336,7 +357,7 @@ impl Service {
                     Verdict::Decided(_) | Verdict::Stale => Ok(prepared),
                 })
             };
-            let prepared = match self.prepare(prepare).await? {
+            let prepared = match self.prepare(effort, prepare).await? {
                 Ok(prepared) => prepared,
                 Err(activated) => return Ok(activated),
             };

@@ -1,21 +1,22 @@
 //! TLS of both servers (`spec/03`, "TLS of the servers").
 //!
-//! TLS 1.3 only, aws-lc-rs only, no resumption and no 0-RTT: a resumed session would skip the check of the client
-//! certificate. Which certificate is presented is decided at each handshake from the published state, so that
-//! recovery and updates need no restart. Client certificates are not judged here: any is taken, but the key must
-//! be proven; who the caller is, is looked up for each request.
+//! TLS 1.3 only, aws-lc-rs only, the cipher of the crypto suite before all others, no resumption and no 0-RTT: a resumed
+//! session would skip the check of the client certificate. Which certificate is presented is decided at each handshake
+//! from the published state, so that recovery and updates need no restart. Client certificates are not judged here: any
+//! is taken, but the key must be proven; who the caller is, is looked up for each request.
 
 use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use marblerun_core::pki::CryptoSuite;
 use marblerun_core::pki::key::PrivateKey;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
+use rustls::{CipherSuite, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, UnixTime,
 };
@@ -52,16 +53,22 @@ pub struct TlsError(#[from] Error);
 ///
 /// # Errors
 /// [`TlsError`] if the crypto provider does not know TLS 1.3.
-pub fn client_api(identity: Arc<dyn IdentitySource>) -> Result<Arc<ServerConfig>, TlsError> {
-    configure(identity, false, &[b"h2", b"http/1.1"])
+pub fn client_api(
+    identity: Arc<dyn IdentitySource>,
+    suite: CryptoSuite,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    configure(identity, suite, false, &[b"h2", b"http/1.1"])
 }
 
 /// TLS of the Marble API: requires some client certificate; HTTP/2 alone, which Go clients insist on being offered.
 ///
 /// # Errors
 /// [`TlsError`] if the crypto provider does not know TLS 1.3.
-pub fn marble_api(identity: Arc<dyn IdentitySource>) -> Result<Arc<ServerConfig>, TlsError> {
-    configure(identity, true, &[b"h2"])
+pub fn marble_api(
+    identity: Arc<dyn IdentitySource>,
+    suite: CryptoSuite,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    configure(identity, suite, true, &[b"h2"])
 }
 
 /// The one crypto provider of this program, with X25519MLKEM768 in front.
@@ -71,10 +78,19 @@ pub fn provider() -> CryptoProvider {
 
 fn configure(
     identity: Arc<dyn IdentitySource>,
+    suite: CryptoSuite,
     client_certificate_required: bool,
     protocols: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = Arc::new(provider());
+    let mut provider = provider();
+    if suite == CryptoSuite::P256Aes128 {
+        // Connections are as strong as the suite; SHA-384 beside P-256 would only cost time. Others are taken, too.
+        let preferred = CipherSuite::TLS13_AES_128_GCM_SHA256;
+        provider
+            .cipher_suites
+            .sort_by_key(|offered| offered.suite() != preferred);
+    }
+    let provider = Arc::new(provider);
     let verifier = AnyClientCertificate {
         required: client_certificate_required,
         algorithms: provider.signature_verification_algorithms,
@@ -87,6 +103,7 @@ fn configure(
             ready: ArcSwapOption::empty(),
         }));
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config.ignore_client_order = true;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;

@@ -7,11 +7,11 @@ use http::Request;
 use marblerun_core::manifest::FeatureGate;
 use marblerun_wire::rest::{MAXIMUM_OTHER_BODY, read_body, v2};
 
-use super::Rest;
 use super::caller::{self, Known};
 use super::reply::{self, RefusedAs, Version};
+use super::{Rest, Shared};
 
-pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v2(State(rest): State<Shared>, request: Request<Body>) -> Response {
     match raise(&rest, request).await {
         Ok(value) => reply::success(v2::CounterSet { value }),
         Err(response) => response,

@@ -11,12 +11,12 @@ use axum::response::Response;
 use http::{Method, Request, StatusCode, header};
 use marblerun_core::refusal::RefusalKind;
 
-use super::{Rest, reply};
+use super::{Shared, reply};
 use crate::observe::counts;
 
 /// Refuses what may change something and comes from elsewhere, before a handler sees it: 403, nothing of the body is
 /// kept. What only reads is let through: a foreign page cannot read the answer.
-pub(super) async fn refused(State(rest): State<Rest>, request: Request<Body>, next: Next) -> Response {
+pub(super) async fn refused(State(rest): State<Shared>, request: Request<Body>, next: Next) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD) || !is_cross_site(&request) {
         return next.run(request).await;
     }

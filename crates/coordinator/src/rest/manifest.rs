@@ -16,25 +16,25 @@ use marblerun_core::refusal::Refusal;
 use marblerun_wire::rest::v2::SendManifest;
 use marblerun_wire::rest::{Base64Bytes, MAXIMUM_OTHER_BODY, Named, Reply, read_body, to_body, v1, v2};
 
-use super::Rest;
 use super::body::{Bodies, Received};
 use super::reply::{self, RefusedAs, Version};
+use super::{Rest, Shared};
 
-pub(super) async fn get_v1(State(rest): State<Rest>) -> Response {
+pub(super) async fn get_v1(State(rest): State<Shared>) -> Response {
     match inspect::manifest(&rest.service.snapshot()) {
         None => reply::success(v1::Manifest::default()),
         Some(view) => rest.manifest_replies.answer(&view, Version::V1),
     }
 }
 
-pub(super) async fn get_v2(State(rest): State<Rest>) -> Response {
+pub(super) async fn get_v2(State(rest): State<Shared>) -> Response {
     match inspect::manifest(&rest.service.snapshot()) {
         None => reply::error(StatusCode::INTERNAL_SERVER_ERROR, "requested value not set"),
         Some(view) => rest.manifest_replies.answer(&view, Version::V2),
     }
 }
 
-pub(super) async fn post_v1(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v1(State(rest): State<Shared>, request: Request<Body>) -> Response {
     match set(&rest, request, Version::V1).await {
         Ok(secrets) if secrets.recovery_secrets.0.is_empty() => reply::success(()),
         Ok(secrets) => reply::success(secrets),
@@ -42,7 +42,7 @@ pub(super) async fn post_v1(State(rest): State<Rest>, request: Request<Body>) ->
     }
 }
 
-pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v2(State(rest): State<Shared>, request: Request<Body>) -> Response {
     match set(&rest, request, Version::V2).await {
         Ok(secrets) => reply::success(secrets),
         Err(response) => response,

@@ -42,30 +42,31 @@ use crate::pace::Pace;
 use crate::service::Service;
 
 /// What the handlers share.
-#[derive(Clone)]
+type Shared = Arc<Rest>;
+
 struct Rest {
     service: Service,
     /// Of users and marbles.
-    bodies: Arc<body::Bodies>,
+    bodies: body::Bodies,
     /// Of anybody, where anybody may send something.
-    bodies_of_strangers: Arc<body::Bodies>,
-    manifest_replies: Arc<manifest::Replies>,
-    pending_reply: Arc<update_manifest::PendingReply>,
-    log_replies: Arc<log_reply::LogReplies>,
-    pace: Arc<Pace>,
+    bodies_of_strangers: body::Bodies,
+    manifest_replies: manifest::Replies,
+    pending_reply: update_manifest::PendingReply,
+    log_replies: log_reply::LogReplies,
+    pace: Pace,
 }
 
 /// The client API of a Coordinator.
 pub fn api(service: Service, error_level: LogLevel) -> Api {
-    let rest = Rest {
+    let rest = Arc::new(Rest {
         service,
-        bodies: Arc::new(body::Bodies::new()),
-        bodies_of_strangers: Arc::new(body::Bodies::new()),
-        manifest_replies: Arc::new(manifest::Replies::default()),
-        pending_reply: Arc::new(update_manifest::PendingReply::default()),
-        log_replies: Arc::new(log_reply::LogReplies::default()),
-        pace: Arc::new(Pace::default()),
-    };
+        bodies: body::Bodies::new(),
+        bodies_of_strangers: body::Bodies::new(),
+        manifest_replies: manifest::Replies::default(),
+        pending_reply: update_manifest::PendingReply::default(),
+        log_replies: log_reply::LogReplies::default(),
+        pace: Pace::default(),
+    });
     let router = Router::new()
         .route(path::V1_STATUS, get(status::v1))
         .route(path::V2_STATUS, get(status::v2))
@@ -115,7 +116,7 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         .fallback(not_allowed)
         .method_not_allowed_fallback(not_allowed)
         .layer(axum::middleware::from_fn_with_state(
-            rest.clone(),
+            Arc::clone(&rest),
             cross_site::refused,
         ))
         .layer(axum::middleware::from_fn(requests::measured))
@@ -136,11 +137,11 @@ async fn openapi() -> Response {
 }
 
 /// `GET` alone: axum would answer `HEAD` with the same handler.
-fn get<H: Handler<T, Rest>, T: 'static>(handler: H) -> MethodRouter<Rest> {
+fn get<H: Handler<T, Shared>, T: 'static>(handler: H) -> MethodRouter<Shared> {
     on(MethodFilter::GET, handler).on(MethodFilter::HEAD, not_allowed)
 }
 
-fn post<H: Handler<T, Rest>, T: 'static>(handler: H) -> MethodRouter<Rest> {
+fn post<H: Handler<T, Shared>, T: 'static>(handler: H) -> MethodRouter<Shared> {
     on(MethodFilter::POST, handler)
 }
 

@@ -7,16 +7,16 @@ use marblerun_core::flow::inspect;
 use marblerun_wire::rest::{Base64Bytes, decode_nonce, v1, v2};
 
 use super::reply::{self, RefusedAs, Version};
-use super::{Rest, body};
+use super::{Rest, Shared, body};
 
-pub(super) async fn v1(State(rest): State<Rest>, uri: Uri) -> Response {
+pub(super) async fn v1(State(rest): State<Shared>, uri: Uri) -> Response {
     match quote(&rest, &uri, Version::V1).await {
         Ok((cert, quote)) => reply::success(v1::Quote { cert, quote }),
         Err(response) => response,
     }
 }
 
-pub(super) async fn v2(State(rest): State<Rest>, uri: Uri) -> Response {
+pub(super) async fn v2(State(rest): State<Shared>, uri: Uri) -> Response {
     match quote(&rest, &uri, Version::V2).await {
         Ok((cert, quote)) => reply::success(v2::Quote { cert, quote }),
         Err(response) => response,

@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::{Request, StatusCode};
 use marblerun_wire::rest::{Base64Bytes, MAXIMUM_RECOVER_BODY, read_body, text, v2};
 
-use super::Rest;
+use super::Shared;
 use super::reply::{self, RefusedAs, Version};
 use crate::recovery::RecoverRefusal;
 
@@ -14,7 +14,7 @@ pub(super) async fn post_v1() -> Response {
     reply::error(StatusCode::GONE, text::RECOVER_V1_GONE)
 }
 
-pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<axum::body::Body>) -> Response {
+pub(super) async fn post_v2(State(rest): State<Shared>, request: Request<axum::body::Body>) -> Response {
     if let Err(refusal) = rest.service.recovery_desk() {
         rest.bodies_of_strangers.discard(request.into_body()).await;
         return reply::refusal(Version::V2, RefusedAs::ServerError, &refusal);
@@ -48,7 +48,7 @@ pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<axum::bod
     }
 }
 
-pub(super) async fn public_key(State(rest): State<Rest>) -> Response {
+pub(super) async fn public_key(State(rest): State<Shared>) -> Response {
     match rest.service.recovery_public_key().await {
         Ok(public_key) => reply::success(v2::RecoveryPublicKey {
             algorithm: "RSA".to_owned(),

@@ -15,28 +15,28 @@ use zeroize::Zeroizing;
 
 use super::caller::{self, Known};
 use super::reply::{self, RefusedAs, Version};
-use super::{Rest, body};
+use super::{Rest, Shared, body};
 
-pub(super) async fn get_v1(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn get_v1(State(rest): State<Shared>, request: Request<Body>) -> Response {
     match read(&rest, request, Version::V1).await {
         Ok(secrets) => reply::success_secret::<v1::Secrets>(secrets),
         Err(response) => response,
     }
 }
 
-pub(super) async fn get_v2(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn get_v2(State(rest): State<Shared>, request: Request<Body>) -> Response {
     match read(&rest, request, Version::V2).await {
         Ok(secrets) => reply::success_secret(v2::Secrets { secrets }),
         Err(response) => response,
     }
 }
 
-pub(super) async fn post_v1(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v1(State(rest): State<Shared>, request: Request<Body>) -> Response {
     let read = |body: &[u8]| read_body::<v1::UploadSecrets>(body).map_err(|error| error.to_string());
     write(&rest, request, Version::V1, read).await
 }
 
-pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v2(State(rest): State<Shared>, request: Request<Body>) -> Response {
     let read = |body: &[u8]| match read_body::<v2::UploadSecrets>(body) {
         Ok(upload) => Ok(upload.secrets),
         Err(error) => Err(error.to_string()),

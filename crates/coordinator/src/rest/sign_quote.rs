@@ -8,10 +8,10 @@ use marblerun_core::manifest::FeatureGate;
 use marblerun_core::refusal::{Refusal, RefusalKind};
 use marblerun_wire::rest::{Base64Bytes, MAXIMUM_OTHER_BODY, read_body, v2};
 
-use super::Rest;
 use super::reply::{self, RefusedAs, Version};
+use super::{Rest, Shared};
 
-pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v2(State(rest): State<Shared>, request: Request<Body>) -> Response {
     match sign(&rest, request).await {
         Ok(signed) => reply::success(signed),
         Err(response) => response,

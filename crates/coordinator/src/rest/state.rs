@@ -6,11 +6,11 @@ use axum::response::Response;
 use http::Request;
 use marblerun_wire::rest::{Base64Bytes, v2};
 
-use super::Rest;
 use super::caller::{self, Known};
 use super::reply::{self, RefusedAs, Version};
+use super::{Rest, Shared};
 
-pub(super) async fn export_v2(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn export_v2(State(rest): State<Shared>, request: Request<Body>) -> Response {
     match export(&rest, request).await {
         Ok(exported) => reply::success(exported),
         Err(response) => response,

@@ -5,9 +5,9 @@ use axum::response::Response;
 use marblerun_core::flow::inspect;
 use marblerun_wire::rest::{v1, v2};
 
-use super::{Rest, reply};
+use super::{Shared, reply};
 
-pub(super) async fn v1(State(rest): State<Rest>) -> Response {
+pub(super) async fn v1(State(rest): State<Shared>) -> Response {
     let phase = inspect::status(&rest.service.snapshot());
     reply::success(v1::Status {
         status_code: phase.code(),
@@ -15,7 +15,7 @@ pub(super) async fn v1(State(rest): State<Rest>) -> Response {
     })
 }
 
-pub(super) async fn v2(State(rest): State<Rest>) -> Response {
+pub(super) async fn v2(State(rest): State<Shared>) -> Response {
     let phase = inspect::status(&rest.service.snapshot());
     reply::success(v2::Status {
         code: phase.code(),

@@ -10,25 +10,25 @@ use marblerun_wire::rest::v2;
 use super::caller::{self, Known};
 use super::progress::Progress;
 use super::reply::{self, RefusedAs, Version};
-use super::{Rest, manifest};
+use super::{Rest, Shared, manifest};
 use crate::service::SentManifest;
 
-pub(super) async fn get_v1(State(rest): State<Rest>) -> Response {
+pub(super) async fn get_v1(State(rest): State<Shared>) -> Response {
     rest.log_replies.answer(&rest.service, Version::V1).await
 }
 
-pub(super) async fn get_v2(State(rest): State<Rest>) -> Response {
+pub(super) async fn get_v2(State(rest): State<Shared>) -> Response {
     rest.log_replies.answer(&rest.service, Version::V2).await
 }
 
-pub(super) async fn post_v1(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v1(State(rest): State<Shared>, request: Request<Body>) -> Response {
     match propose(&rest, request, Version::V1).await {
         Ok(progress) => reply::success_saying((), progress.notice()),
         Err(response) => response,
     }
 }
 
-pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v2(State(rest): State<Shared>, request: Request<Body>) -> Response {
     match propose(&rest, request, Version::V2).await {
         Ok(progress) => {
             let data = v2::UpdateReceived {

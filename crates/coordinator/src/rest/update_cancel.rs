@@ -6,18 +6,18 @@ use axum::response::Response;
 use http::Request;
 use marblerun_wire::rest::{text, v2};
 
-use super::Rest;
 use super::caller::{self, Known};
 use super::reply::{self, RefusedAs, Version};
+use super::{Rest, Shared};
 
-pub(super) async fn post_v1(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v1(State(rest): State<Shared>, request: Request<Body>) -> Response {
     match cancel(&rest, request, Version::V1).await {
         Ok(()) => reply::success(text::UPDATE_CANCELLED),
         Err(response) => response,
     }
 }
 
-pub(super) async fn post_v2(State(rest): State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v2(State(rest): State<Shared>, request: Request<Body>) -> Response {
     match cancel(&rest, request, Version::V2).await {
         Ok(()) => reply::success(v2::Cancelled {
             message: text::UPDATE_CANCELLED.to_owned(),

@@ -17,25 +17,31 @@ use marblerun_wire::rest::{Base64Bytes, Reply, to_body, v2};
 use super::caller::{self, Known};
 use super::progress::{self, Progress};
 use super::reply::{self, RefusedAs, Version};
-use super::{Rest, manifest};
+use super::{Rest, Shared, manifest};
 use crate::service::SentManifest;
 
-pub(super) async fn get_v1(extract::State(rest): extract::State<Rest>) -> Response {
+pub(super) async fn get_v1(extract::State(rest): extract::State<Shared>) -> Response {
     get(&rest, Version::V1)
 }
 
-pub(super) async fn get_v2(extract::State(rest): extract::State<Rest>) -> Response {
+pub(super) async fn get_v2(extract::State(rest): extract::State<Shared>) -> Response {
     get(&rest, Version::V2)
 }
 
-pub(super) async fn post_v1(extract::State(rest): extract::State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v1(
+    extract::State(rest): extract::State<Shared>,
+    request: Request<Body>,
+) -> Response {
     match acknowledge(&rest, request, Version::V1).await {
         Ok(progress) => reply::success(progress.message()),
         Err(response) => response,
     }
 }
 
-pub(super) async fn post_v2(extract::State(rest): extract::State<Rest>, request: Request<Body>) -> Response {
+pub(super) async fn post_v2(
+    extract::State(rest): extract::State<Shared>,
+    request: Request<Body>,
+) -> Response {
     match acknowledge(&rest, request, Version::V2).await {
         Ok(progress) => reply::success(v2::Acknowledged {
             message: progress.message_with_names(),

@@ -1,10 +1,11 @@
-//! Prepare, then decide: off the async threads and in parallel, then by the keeper in order; again when what was
-//! prepared has become stale.
+//! Prepare, then decide: in parallel, off the async threads if it takes long, then by the keeper in order; again when
+//! what was prepared has become stale.
 
 use std::sync::Arc;
 
 use marblerun_core::ambient::Ambient;
 use marblerun_core::decision::Verdict;
+use marblerun_core::flow::effort::Effort;
 use marblerun_core::refusal::{Refusal, RefusalKind};
 use marblerun_core::state::State;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,12 +18,13 @@ impl Service {
     pub(super) async fn settle<P: Send + 'static, R: Send + 'static>(
         &self,
         turns: &Arc<Semaphore>,
+        effort: Effort,
         prepare: impl Fn(&State, &Ambient<'_>) -> Result<P, Refusal> + Send + Sync + 'static,
         decide: fn(&State, &P, &Ambient<'_>) -> Result<Verdict<R>, Refusal>,
     ) -> Result<R, Refusal> {
         let (turn, prepare) = (take_turn(turns).await?, Arc::new(prepare));
         for _ in 0..ATTEMPTS {
-            if let Some(reply) = self.attempt(&turn, &prepare, decide).await? {
+            if let Some(reply) = self.attempt(&turn, effort, &prepare, decide).await? {
                 return Ok(reply);
             }
         }
@@ -37,7 +39,7 @@ impl Service {
         decide: fn(&State, &P, &Ambient<'_>) -> Result<Verdict<R>, Refusal>,
     ) -> Result<R, Refusal> {
         let (turn, prepare) = (take_turn(&self.preparing_manifest).await?, Arc::new(prepare));
-        if let Some(reply) = self.attempt(&turn, &prepare, decide).await? {
+        if let Some(reply) = self.attempt(&turn, Effort::Much, &prepare, decide).await? {
             return Ok(reply);
         }
         let all = u32::try_from(PREPARING_AT_ONCE).unwrap_or(u32::MAX);
@@ -47,7 +49,7 @@ impl Service {
             .await
             .map_err(Refusal::internal)?;
         for _ in 1..ATTEMPTS {
-            if let Some(reply) = self.attempt(&turn, &prepare, decide).await? {
+            if let Some(reply) = self.attempt(&turn, Effort::Much, &prepare, decide).await? {
                 return Ok(reply);
             }
         }
@@ -58,11 +60,12 @@ impl Service {
     async fn attempt<P: Send + 'static, R: Send + 'static>(
         &self,
         turn: &Arc<OwnedSemaphorePermit>,
+        effort: Effort,
         prepare: &Arc<impl Fn(&State, &Ambient<'_>) -> Result<P, Refusal> + Send + Sync + 'static>,
         decide: fn(&State, &P, &Ambient<'_>) -> Result<Verdict<R>, Refusal>,
     ) -> Result<Option<R>, Refusal> {
         let (prepare, turn) = (Arc::clone(prepare), Arc::clone(turn));
-        let prepared = self.prepare(move |state, ambient| {
+        let prepared = self.prepare(effort, move |state, ambient| {
             let prepared = prepare(state, ambient);
             drop(turn);
             prepared
@@ -70,12 +73,20 @@ impl Service {
         self.decide(prepared.await?, decide).await
     }
 
-    /// Prepares against the published state, off the async threads: it may make keys. It gives up before the next key
-    /// when the caller has gone away, or when the phase is another than the one it began in.
+    /// Prepares against the published state: with little effort at once, otherwise off the async threads. There it gives
+    /// up before the next key when the caller has gone away, or when the phase is another than the one it began in.
     pub(super) async fn prepare<T: Send + 'static>(
         &self,
+        effort: Effort,
         flow: impl FnOnce(&State, &Ambient<'_>) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
+        if effort == Effort::Little {
+            let ambient = Ambient {
+                now: now(),
+                dice: &*self.dice,
+            };
+            return flow(&self.snapshot(), &ambient);
+        }
         let (state, dice, keeper) = (self.snapshot(), Arc::clone(&self.dice), self.keeper.clone());
         let caller = Arc::new(());
         let waiting = Arc::downgrade(&caller);

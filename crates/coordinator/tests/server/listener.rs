@@ -12,9 +12,10 @@ use http::StatusCode;
 use marblerun_coordinator::config::LogLevel;
 use marblerun_coordinator::listen::{self, Api, Limits, PeerCertificate};
 use marblerun_coordinator::tls::{self, Identity};
+use marblerun_core::pki::CryptoSuite;
 use marblerun_core::pki::key::{KeyKind, PrivateKey};
 use marblerun_core::secret::value::SecretBytes;
-use rustls::HandshakeKind;
+use rustls::{CipherSuite, HandshakeKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -88,9 +89,9 @@ async fn serve(required: bool, limits: Limits) -> Server {
     let source = Arc::clone(&identity);
     let source = Arc::new(move || source.lock().unwrap().clone());
     let config = if required {
-        tls::marble_api(source)
+        tls::marble_api(source, CryptoSuite::default())
     } else {
-        tls::client_api(source)
+        tls::client_api(source, CryptoSuite::default())
     }
     .unwrap();
     let router = Router::new()
@@ -234,6 +235,44 @@ async fn protocols_are_negotiated() {
         tls.get_ref().1.negotiated_key_exchange_group().unwrap().name(),
         rustls::NamedGroup::X25519MLKEM768
     );
+}
+
+/// The cipher a server of this suite agrees to with a client that offers `offered`, the best one first.
+fn cipher(suite: CryptoSuite, offered: &[CipherSuite]) -> CipherSuite {
+    let identity = identity();
+    let config = tls::client_api(Arc::new(move || identity.clone()), suite).unwrap();
+    let mut provider = tls::provider();
+    provider
+        .cipher_suites
+        .retain(|known| offered.contains(&known.suite()));
+    let place = |cipher| offered.iter().position(|offered| *offered == cipher);
+    provider.cipher_suites.sort_by_key(|known| place(known.suite()));
+    let client = client_config_with(provider, None, &[]);
+    let name = "localhost".try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
+    let mut server = rustls::ServerConnection::new(config).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    server.read_tls(&mut &*hello).unwrap();
+    server.process_new_packets().unwrap();
+    server.negotiated_cipher_suite().unwrap().suite()
+}
+
+#[test]
+fn connections_are_as_strong_as_the_crypto_suite_and_other_ciphers_are_taken() {
+    use CipherSuite as C;
+    let all = [
+        C::TLS13_CHACHA20_POLY1305_SHA256,
+        C::TLS13_AES_256_GCM_SHA384,
+        C::TLS13_AES_128_GCM_SHA256,
+    ];
+    let (small, large) = (CryptoSuite::P256Aes128, CryptoSuite::P384Aes256);
+    assert_eq!(cipher(small, &all), C::TLS13_AES_128_GCM_SHA256);
+    assert_eq!(cipher(large, &all), C::TLS13_AES_256_GCM_SHA384);
+    for alone in all {
+        assert_eq!(cipher(small, &[alone]), alone);
+        assert_eq!(cipher(large, &[alone]), alone);
+    }
 }
 
 #[tokio::test]

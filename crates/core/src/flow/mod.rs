@@ -5,6 +5,7 @@
 
 pub mod activate;
 pub mod counter;
+pub mod effort;
 pub mod export_state;
 pub mod inspect;
 pub mod read_secrets;

@@ -14,6 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use marblerun_coordinator::config::LogLevel;
 use marblerun_coordinator::listen::{self, Api, Limits};
 use marblerun_coordinator::tls;
+use marblerun_core::pki::CryptoSuite;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -42,7 +43,7 @@ fn router(most: usize) -> Router {
 
 fn server_tls() -> Arc<rustls::ServerConfig> {
     let identity = identity();
-    tls::client_api(Arc::new(move || identity.clone())).unwrap()
+    tls::client_api(Arc::new(move || identity.clone()), CryptoSuite::default()).unwrap()
 }
 
 /// The Coordinator's listener that waits this long for everything.

@@ -131,6 +131,14 @@ impl ServerCertVerifier for AnyServer {
 /// TLS of a client that would resume sessions if it could.
 pub fn client_config(identity: Option<&ClientIdentity>, protocols: &[&str]) -> ClientConfig {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
+    client_config_with(provider, identity, protocols)
+}
+
+pub fn client_config_with(
+    provider: CryptoProvider,
+    identity: Option<&ClientIdentity>,
+    protocols: &[&str],
+) -> ClientConfig {
     let builder = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()

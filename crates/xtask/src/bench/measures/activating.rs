@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::deployment::{Deployment, Programs, number};
 use super::super::{Extent, Measure};
-use super::{P384, QUOTE, SIMULATION, at_least, at_most, count, median, repeated};
+use super::{AT_A_TIME, P384, QUOTE, SIMULATION, at_least, at_most, count, median, repeated};
 
 /// CPU of an activation on a new connection, in turns without and with a quote, in both suites.
 pub fn activation(programs: &Programs, extent: Extent) -> anyhow::Result<Vec<Measure>> {
@@ -29,7 +29,7 @@ pub fn activation(programs: &Programs, extent: Extent) -> anyhow::Result<Vec<Mea
         strict.set_manifest(&[])?;
         lenient.set_manifest(&[])?;
         let count = count(extent);
-        let fixed: [&str; 4] = [&count[0], &count[1], "--key", key];
+        let fixed: [&str; 6] = [&count[0], &count[1], "--key", key, "-c", AT_A_TIME];
         let (mut without, mut with) = (Vec::new(), Vec::new());
         for _ in 0..extent.rounds {
             without.push(lenient.activate(&fixed)?);
@@ -49,7 +49,7 @@ pub fn activation(programs: &Programs, extent: Extent) -> anyhow::Result<Vec<Mea
                 .map(|(with, without)| with - without)
                 .collect(),
         );
-        let what = format!("CPU of an activation, new connection, no quote, {name}");
+        let what = format!("CPU of an activation, new connections, {AT_A_TIME} at a time, no quote, {name}");
         measures.push(at_most("P1", &what, limit, median(bare), "µs", json!(without)));
         let what = format!("of it with an SGX quote, collateral cached, {name}: the quote's part");
         measures.push(at_most("P2", &what, 90.0, part, "µs", json!(with)));

@@ -30,6 +30,9 @@ pub const ALL: &[(&str, Take)] = &[
     ("P15 P16 sizes", whole::sizes),
 ];
 
+/// Requests at a time where processor time counts: each alone would mostly cost what it takes to wake threads on a machine
+/// that has nothing to do.
+const AT_A_TIME: &str = "8";
 const SIMULATION: &str = "--simulation-strict";
 const P384: [&str; 3] = [SIMULATION, "--crypto-suite", "p384-aes256"];
 const QUOTE: [&str; 2] = ["--quote", "sgx"];
