@@ -78,3 +78,96 @@ fn is_small(manifest: &Manifest, marble: &Marble) -> bool {
     let rsa = keys.iter().any(|key| matches!(key, Some(KeyKind::Rsa(_))));
     !rsa && keys.len() <= FEW_KEYS && bytes.sum::<usize>() <= FEW_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::manifest::{HsmEnvironment, Limits, check};
+    use crate::secret::value::SecretBytes;
+
+    /// The effort of activating the marble `m` with these parameters.
+    fn of_activation(parameters: &Value) -> Effort {
+        let private =
+            |kind: &str, size: u32| json!({"Type": kind, "Size": size, "Shared": false, "Cert": {}});
+        let mut secrets = json!({
+            "rsa": private("cert-rsa", 2048),
+            "rsa_shared": {"Type": "cert-rsa", "Size": 2048, "Shared": true, "Cert": {}},
+            "plain": {"Type": "plain", "UserDefined": true},
+        });
+        for index in 0..40 {
+            secrets[format!("ec{index}")] = private("cert-ecdsa", 256);
+            secrets[format!("key{index}")] = json!({"Type": "symmetric-key", "Size": 128, "Shared": false});
+        }
+        let document = json!({
+            "Packages": {"p": {"Debug": true, "SignerID": "51".repeat(32), "ProductID": 1, "SecurityVersion": 1}},
+            "Marbles": {"m": {"Package": "p", "Parameters": parameters}},
+            "Secrets": secrets,
+        });
+        let environment = HsmEnvironment::from_lookup(|_| true);
+        let checked = check(document.to_string().as_bytes(), &Limits::default(), &environment);
+        let manifest = checked.unwrap_or_else(|error| panic!("{error}")).manifest;
+        Effort::of_activation(Some(&manifest), "m")
+    }
+
+    fn certificates(names: &[&str]) -> Value {
+        let template = |name: &&str| format!("{{{{ pem .Secrets.{name}.Cert }}}}");
+        json!({"Files": {"/a": names.iter().map(template).collect::<String>()}})
+    }
+
+    #[test]
+    fn an_activation_takes_long_by_the_keys_and_bytes_it_needs() {
+        let keys = |count: usize| {
+            let key = |index| {
+                (
+                    format!("K{index}"),
+                    json!(format!("{{{{ hex .Secrets.key{index} }}}}")),
+                )
+            };
+            json!({"Env": (0..count).map(key).collect::<serde_json::Map<_, _>>()})
+        };
+        let little = [
+            json!({}),
+            certificates(&["rsa_shared"]),
+            certificates(&["ec0", "ec1"]),
+            keys(16),
+            json!({"Files": {"/a": "x".repeat(FEW_BYTES)}}),
+        ];
+        let much = [
+            certificates(&["rsa"]),
+            certificates(&["ec0", "ec1", "ec2"]),
+            keys(17),
+            json!({"Files": {"/a": "x".repeat(FEW_BYTES), "/b": "x"}}),
+        ];
+        for parameters in little {
+            assert_eq!(of_activation(&parameters), Effort::Little, "{parameters}");
+        }
+        for parameters in much {
+            assert_eq!(of_activation(&parameters), Effort::Much, "{parameters}");
+        }
+        assert_eq!(Effort::of_activation(None, "m"), Effort::Little);
+    }
+
+    #[test]
+    fn an_upload_takes_long_by_its_number_size_and_keys() {
+        let uploads = |count: usize, upload: &Upload| {
+            let named = |index: usize| (Name::from(index.to_string()), upload.clone());
+            Effort::of_uploads(&(0..count).map(named).collect())
+        };
+        let key = |bytes| Upload {
+            key: Some(SecretBytes::copy_from(&vec![1; bytes])),
+            ..Upload::default()
+        };
+        let pair = Upload {
+            private: Some(SecretBytes::copy_from(&[1])),
+            certificate: Some([1].into()),
+            ..Upload::default()
+        };
+        assert_eq!(uploads(FEW, &key(16)), Effort::Little);
+        assert_eq!(uploads(FEW + 1, &key(16)), Effort::Much);
+        assert_eq!(uploads(1, &key(FEW_BYTES + 1)), Effort::Much);
+        assert_eq!(uploads(FEW_KEYS, &pair), Effort::Little);
+        assert_eq!(uploads(FEW_KEYS + 1, &pair), Effort::Much);
+    }
+}
