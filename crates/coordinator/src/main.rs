@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use marblerun_coordinator::config::{self, Config, Request};
+use marblerun_coordinator::observe::telemetry::Telemetry;
 use marblerun_coordinator::{assemble, observe, process, tls};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -49,7 +50,6 @@ fn run() -> anyhow::Result<()> {
         }
     };
     process::harden()?;
-    observe::log::start(&config.logging, config.tee.is_simulated())?;
     // Every TLS configuration names its provider; this is for libraries that would look for one.
     let _ = tls::provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -58,7 +58,14 @@ fn run() -> anyhow::Result<()> {
         .on_thread_start(process::give_way)
         .build()
         .context("the runtime cannot be started")?;
+    let telemetry = {
+        let _context = runtime.enter();
+        Telemetry::start(config.logging.collector.as_deref())?
+    };
+    observe::log::start(&config.logging, config.tee.is_simulated(), &telemetry)?;
     let ended = runtime.block_on(serve(&config));
+    // Before the threads end that send what is left.
+    drop(telemetry);
     // What was waited for is done. A key of 8192 bits that is still being made for nobody must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended

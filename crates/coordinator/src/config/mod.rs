@@ -72,6 +72,8 @@ pub struct Logging {
     pub http_errors: LogLevel,
     /// `RUST_LOG`: directives that replace the level, for debugging.
     pub directives: Option<String>,
+    /// An OpenTelemetry collector that spans are sent to, `http://host:port`.
+    pub collector: Option<String>,
 }
 
 /// Settings of sealing with an Azure HSM (`spec/01`, "Config").
@@ -248,6 +250,7 @@ fn check(
                 .get("RUST_LOG")
                 .filter(|text| !text.is_empty())
                 .cloned(),
+            collector: read.optional("otlp-endpoint", value::COLLECTOR, value::collector)?,
         },
         tee: tee::tee(&read)?,
         simulated_evidence: tee::simulated_evidence(&read)?,

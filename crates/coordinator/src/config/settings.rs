@@ -86,6 +86,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         &["EDG_LOG_FORMAT"],
         "json or text [default: json; text in development mode]",
     ),
+    value(
+        "otlp-endpoint",
+        &["EDG_OTLP_ENDPOINT"],
+        "OpenTelemetry collector that requests are sent to as spans, http://host:port; for programs built with the feature \
+         opentelemetry [default: none]",
+    ),
     switch(
         "simulation",
         &["OE_SIMULATION"],

@@ -16,8 +16,21 @@ pub(super) const SUITE: &str = "p256-aes128 or p384-aes256";
 pub(super) const LIMIT_MANIFEST: &str = "a number of bytes from 1 to 1073741824";
 pub(super) const LIMIT_ENTRIES: &str = "a number from 1 to 10000000";
 
+pub(super) const COLLECTOR: &str = if cfg!(feature = "opentelemetry") {
+    "http://host:port, where an OpenTelemetry collector takes OTLP over gRPC"
+} else {
+    "nothing, as this program was built without the feature opentelemetry"
+};
+
 pub(super) const SIMULATED_TEE: &str = "sgx, tdx or snp";
 pub(super) const GRACE: &str = "a whole number with unit s, m, h or d, at most 30 days";
+
+/// The address of an OpenTelemetry collector, if spans can be sent at all.
+pub(super) fn collector(text: &str) -> Option<String> {
+    let address: http::Uri = text.parse().ok()?;
+    let plain = address.scheme_str() == Some("http") && address.path() == "/" && address.query().is_none();
+    (cfg!(feature = "opentelemetry") && plain && address.port().is_some()).then(|| text.to_owned())
+}
 
 /// A duration of at most 30 days; without unit, 0 only.
 pub(super) fn grace(text: &str) -> Option<Duration> {

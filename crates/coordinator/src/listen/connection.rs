@@ -26,6 +26,7 @@ use super::frames::Frames;
 use super::panic::CatchPanic;
 use super::{Api, Limits, PeerCertificate, RequestId, Server};
 use crate::observe::at_level;
+use crate::observe::telemetry::request_ended;
 
 /// How long a closing connection may do nothing.
 const PATIENCE_AT_END: Duration = Duration::from_secs(2);
@@ -291,6 +292,7 @@ impl Service<http::Request<Incoming>> for Requests {
             } else {
                 at_level!(level, api = name, %method, path, status, grpc, microseconds, "request refused");
             }
+            request_ended(name, &method, &path, status, grpc);
             if http2 {
                 unread.drain().await;
             }

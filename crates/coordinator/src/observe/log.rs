@@ -13,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::telemetry::Telemetry;
 use crate::config::{LogFormat, Logging};
 
 /// The log could not be set up.
@@ -26,11 +27,11 @@ pub enum LogError {
     Taken,
 }
 
-/// Sends the events of this process to standard error from now on.
+/// Sends the events of this process to standard error from now on, and spans where `telemetry` sends them.
 ///
 /// # Errors
 /// [`LogError`] for directives that cannot be read, or when called twice.
-pub fn start(logging: &Logging, simulation: bool) -> Result<(), LogError> {
+pub fn start(logging: &Logging, simulation: bool, telemetry: &Telemetry) -> Result<(), LogError> {
     let filter = match &logging.directives {
         Some(directives) => directives.parse::<Targets>()?,
         None => Targets::new().with_default(LevelFilter::WARN).with_target(
@@ -53,6 +54,7 @@ pub fn start(logging: &Logging, simulation: bool) -> Result<(), LogError> {
             .event_format(JsonLines { simulation })
             .finish()
             .with(filter)
+            .with(telemetry.layer())
             .try_init(),
         LogFormat::Text => builder
             .with_ansi(false)
@@ -60,6 +62,7 @@ pub fn start(logging: &Logging, simulation: bool) -> Result<(), LogError> {
             .event_format(TextLines { simulation })
             .finish()
             .with(filter)
+            .with(telemetry.layer())
             .try_init(),
     };
     result.map_err(|_| LogError::Taken)

@@ -8,6 +8,7 @@ pub mod metrics;
 pub(crate) mod requests;
 mod scrape;
 pub mod server;
+pub mod telemetry;
 
 /// Logs an event that strangers can cause, at a level that was configured. Where it stands is its kind: of each kind
 /// so many lines are written at once and so many a second, with the number of those left out.

@@ -45,6 +45,8 @@ mod start;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod telemetry;
+#[cfg(test)]
 mod updates;
 #[cfg(test)]
 mod users;
