@@ -61,7 +61,7 @@ pub struct GlobalFlags {
     /// Where collateral for evidence comes from.
     #[command(flatten)]
     pub collateral: CollateralFlags,
-    /// File to save the Coordinator's evidence to, as received
+    /// File to save the Coordinator's evidence to, as received; also if it is refused
     #[arg(long, global = true, value_name = "FILE", allow_hyphen_values = true)]
     pub save_sgx_quote: Option<PathBuf>,
     /// Kubernetes namespace of MarbleRun

@@ -74,7 +74,7 @@ impl Session {
             connector
                 .by_evidence(&policy, &evidence::verifier(flags, system_clock())?)
                 .await
-                .map_err(|error| match error {
+                .map_err(|error| keep_refused(flags, error, |error| match error {
                     error @ ConnectError::Evidence { .. } if of_software_tee(&error) => anyhow!(error).context(
                         "this is evidence of the software TEE, which proves nothing; --accept-simulation takes it",
                     ),
@@ -82,7 +82,7 @@ impl Session {
                         anyhow!("{error}; use --insecure if that is what you want")
                     }
                     other => other.into(),
-                })?
+                }))?
         };
         let quote = match coordinator.verified_quote() {
             Some(verified) => verified.clone(),
@@ -144,6 +144,27 @@ impl Session {
         let chain = self.chain().await?;
         files::make_parent(&path)?;
         files::write(&path, chain.to_pem().as_bytes())
+    }
+}
+
+/// Saves evidence that was refused where `--save-sgx-quote` says, so that it can be found out why. The command fails all
+/// the same, with what `advise` makes of the error and where the evidence is.
+fn keep_refused(
+    flags: &GlobalFlags,
+    error: ConnectError,
+    advise: impl FnOnce(ConnectError) -> anyhow::Error,
+) -> anyhow::Error {
+    let (Some(path), Some(evidence)) = (&flags.save_sgx_quote, error.refused_evidence()) else {
+        return advise(error);
+    };
+    let saved = files::write(path, evidence.unverified_bytes());
+    let error = advise(error);
+    match saved {
+        Ok(()) => error.context(format!(
+            "the evidence was REFUSED; it was saved, unverified, to {} (see `marblerun quote show` and `marblerun attest explain`)",
+            path.display()
+        )),
+        Err(reason) => error.context(format!("the evidence was REFUSED and not saved ({reason:#})")),
     }
 }
 

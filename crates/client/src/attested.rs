@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::address::Address;
 use crate::certificate::{CertificateChain, Pin};
 use crate::connection::{Connection, ExchangeError};
-use crate::error::{ConnectError, RequestError, printable};
+use crate::error::{ConnectError, RefusedEvidence, RequestError, printable};
 use crate::evidence::EvidencePolicy;
 use crate::identity::ClientIdentity;
 use crate::verification::EvidenceVerifier;
@@ -124,7 +124,8 @@ impl Connector {
             .await
             .map_err(|source| ConnectError::Evidence {
                 address: self.address.clone(),
-                source,
+                evidence: RefusedEvidence::new(evidence),
+                source: Box::new(source),
             })?;
         let broken: Vec<_> = policy
             .appraise(&claims)
@@ -134,6 +135,7 @@ impl Connector {
         if !broken.is_empty() {
             return Err(ConnectError::NotExpected {
                 address: self.address.clone(),
+                evidence: RefusedEvidence::new(evidence),
                 broken,
             });
         }

@@ -1,6 +1,7 @@
 //! Why a Coordinator could not be reached, trusted or asked. The texts do not repeat those of their sources: print
 //! the whole chain.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -70,8 +71,10 @@ pub enum ConnectError {
     Evidence {
         /// Where.
         address: Address,
+        /// What was refused.
+        evidence: RefusedEvidence,
         /// Why.
-        source: EvidenceError,
+        source: Box<EvidenceError>,
     },
     /// The evidence was verified, and it is that of another Coordinator than the one expected.
     #[error(
@@ -81,6 +84,8 @@ pub enum ConnectError {
     NotExpected {
         /// Where.
         address: Address,
+        /// What was refused.
+        evidence: RefusedEvidence,
         /// The rules that are not kept.
         broken: Vec<RuleOutcome>,
     },
@@ -103,6 +108,38 @@ pub enum ConnectError {
     /// Asking for the evidence failed.
     #[error(transparent)]
     Request(Box<RequestError>),
+}
+
+impl ConnectError {
+    /// The evidence that was refused, if it was for its evidence that the Coordinator was not believed.
+    pub fn refused_evidence(&self) -> Option<&RefusedEvidence> {
+        match self {
+            Self::Evidence { evidence, .. } | Self::NotExpected { evidence, .. } => Some(evidence),
+            _ => None,
+        }
+    }
+}
+
+/// Evidence of a Coordinator that was not believed, as received: to find out why, for nothing else. It is not longer
+/// than the answer it came in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefusedEvidence(Box<[u8]>);
+
+impl RefusedEvidence {
+    pub(crate) fn new(evidence: &[u8]) -> Self {
+        Self(evidence.into())
+    }
+
+    /// The bytes, which nobody vouches for.
+    pub fn unverified_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RefusedEvidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RefusedEvidence({} bytes)", self.0.len())
+    }
 }
 
 /// Why a request has no result.

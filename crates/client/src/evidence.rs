@@ -137,9 +137,20 @@ impl EvidencePolicy {
                 may_be_debug(&mut rules, debug, claims.debug);
                 guest.tell(&mut rules, claims);
             }
-            _ => drop(rules.tell("TEE", false, "one the policy names", claims.tee())),
+            _ => drop(rules.tell("TEE", false, section_for(claims), claims.tee())),
         }
         every.into_outcomes()
+    }
+}
+
+/// What the file would need to name the TEE that was found.
+fn section_for(claims: &Claims) -> &'static str {
+    match claims {
+        Claims::Sgx(_) => {
+            "a TEE the era config has a section for (SGX needs UniqueID, or SignerID, ProductID and SecurityVersion)"
+        }
+        Claims::Tdx(_) => "a TEE the era config has a section for (this one needs a section \"TDX\")",
+        Claims::Snp(_) => "a TEE the era config has a section for (this one needs a section \"SNP\")",
     }
 }
 

@@ -36,7 +36,7 @@ pub use address::{Address, AddressError};
 pub use api::manifest_fingerprint;
 pub use attested::{Attested, Connector, Limits, Trust};
 pub use certificate::{CertificateChain, CertificateError, Pin};
-pub use error::{ConnectError, RequestError};
+pub use error::{ConnectError, RefusedEvidence, RequestError};
 pub use evidence::{EvidencePolicy, ExpectedEnclave, PolicyError};
 pub use guest::{ExpectedSnpGuest, ExpectedTdxGuest};
 pub use identity::{ClientIdentity, IdentityError};

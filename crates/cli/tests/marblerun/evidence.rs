@@ -121,6 +121,7 @@ async fn a_coordinator_of_each_tee_is_verified_set_up_and_pinned() {
             &format!("manifest verify m.json ADDR {verified} --era-config other.json"),
         );
         failed(&refused, &format!("is not the one expected: {rule}: broken"));
+        assert!(!refused.stderr.contains("saved"), "{}", refused.stderr);
         // The evidence that was saved, and the one in the root certificate, read back.
         succeeded(&coordinator.run(&home, &format!("certificate root ADDR {verified} -o root.crt")));
         for file in ["quote", "root.crt"] {
@@ -151,7 +152,57 @@ async fn evidence_of_a_tee_that_is_not_expected_is_refused() {
         format!(r#"{{"UniqueID":"{}"}}"#, "00".repeat(32)),
     );
     let refused = coordinator.run(&home, "certificate root ADDR --accept-simulation");
-    failed(&refused, "TEE: broken: expected one the policy names, found TDX");
+    failed(
+        &refused,
+        "TEE: broken: expected a TEE the era config has a section for (this one needs a section \"TDX\"), found TDX",
+    );
+    // Whatever it is refused for, it can be looked at; nothing is pinned, nothing is set.
+    home.write("m.json", MANIFEST);
+    for (command, reason) in [
+        ("manifest set m.json ADDR --accept-simulation", "needs a section"),
+        ("manifest set m.json ADDR", "--accept-simulation takes it"),
+        (
+            "manifest verify m.json ADDR --accept-simulation --nonce fresh",
+            "needs a section",
+        ),
+        ("certificate root ADDR --accept-simulation", "needs a section"),
+    ] {
+        home.write("refused", "of before, and longer than any evidence".repeat(1000));
+        let refused = coordinator.run(&home, &format!("{command} --save-sgx-quote refused"));
+        failed(&refused, reason);
+        assert!(
+            refused
+                .stderr
+                .contains("the evidence was REFUSED; it was saved, unverified, to refused"),
+            "{}",
+            refused.stderr
+        );
+        let shown = home.run(&["quote", "show", "refused"]);
+        succeeded(&shown);
+        assert!(shown.stdout.contains(&"d0".repeat(48)), "{}", shown.stdout);
+        let explain = [
+            "attest",
+            "explain",
+            "refused",
+            "-p",
+            "p",
+            "-m",
+            "m.json",
+            "--accept-simulation",
+        ];
+        let explained = home.run(&explain);
+        assert!(explained.stdout.contains("evidence: kept: "), "{explained:?}");
+        failed(&coordinator.run(&home, "status ADDR"), "no Coordinator is pinned");
+    }
+    let refused = coordinator.run(
+        &home,
+        "manifest set m.json ADDR --accept-simulation --save-sgx-quote none/refused",
+    );
+    failed(
+        &refused,
+        "the evidence was REFUSED and not saved (cannot write none/refused",
+    );
+    assert!(refused.stderr.contains("needs a section"), "{}", refused.stderr);
 }
 
 #[test]
