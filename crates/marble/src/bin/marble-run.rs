@@ -25,6 +25,8 @@ Environment:
   EDG_MARBLE_DNS_NAMES           names and IP addresses for the certificate [localhost]
   EDG_MARBLE_UUID_FILE           file that keeps the UUID [uuid, in EDG_CWD if set]
   EDG_MARBLE_ACTIVATION_TIMEOUT  how long to try to reach the Coordinator [60s]
+  EDG_MARBLE_EVIDENCE_FILE       where to leave the evidence if the marble is not activated, for
+                                 `marblerun attest explain`
   OE_SIMULATION                  1: where there is no TEE, send evidence of the software TEE
   EDG_SIMULATED_TEE              sgx, tdx or snp: the same, of this TEE [sgx]
   EDG_SIMULATED_CLAIMS           JSON object with what it claims

@@ -23,9 +23,9 @@ use crate::address::CoordinatorAddress;
 /// Why the marble was not activated.
 #[derive(Debug, thiserror::Error)]
 pub enum ActivationError {
-    /// The time to reach the Coordinator is over.
+    /// The time for attempts is over: it was not reached, or said each time that it cannot answer at present.
     #[error(
-        "the Coordinator at {address} was not reached in {attempts} attempts within {} s \
+        "the Coordinator at {address} did not activate this marble in {attempts} attempts within {} s \
          (EDG_MARBLE_ACTIVATION_TIMEOUT), last: {last}",
         timeout.as_secs_f64()
     )]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use marblerun_attestation::issue::Environment;
 use marblerun_wire::marble::Parameters;
 
-use super::place;
+use super::place::{self, Failed};
 
 /// Why parameters cannot be applied. Names only, never contents.
 #[derive(Debug, thiserror::Error)]
@@ -113,26 +113,39 @@ fn write_key(path: &str, at: &Path, content: &[u8]) -> Result<(), ApplyError> {
 /// Directories are made with mode 0700. A file is not written beside and renamed, because single files may be mounted;
 /// its mode is 0600 before the first byte of content is in it.
 fn write_file(environment: Environment, path: &str, at: &Path, content: &[u8]) -> Result<(), ApplyError> {
+    write_at(environment, at, content)
+        .map_err(|refused| failed(path, &refused.at, refused.doing, refused.source))
+}
+
+/// Writes one file as those of the manifest are written.
+pub(super) fn write_at(environment: Environment, at: &Path, content: &[u8]) -> Result<(), Failed> {
+    let refused = |doing, source| Failed {
+        at: at.to_owned(),
+        doing,
+        source,
+    };
     let mut file = match environment {
         // One user, and what the host does to files is for their mounts to prevent.
-        Environment::Gramine | Environment::Occlum => open_plainly(path, at)?,
-        Environment::ConfidentialVm | Environment::Plain => {
-            place::open(at).map_err(|refused| failed(path, &refused.at, refused.doing, refused.source))?
-        }
+        Environment::Gramine | Environment::Occlum => open_plainly(at)?,
+        Environment::ConfidentialVm | Environment::Plain => place::open(at)?,
     };
-    restrict(&file).map_err(|source| failed(path, at, "set mode 0600 of", source))?;
-    file.write_all(content)
-        .map_err(|source| failed(path, at, "write", source))
+    restrict(&file).map_err(|source| refused("set mode 0600 of", source))?;
+    file.write_all(content).map_err(|source| refused("write", source))
 }
 
 /// In a library operating system, of whose calls this takes the usual ones.
-fn open_plainly(path: &str, at: &Path) -> Result<File, ApplyError> {
+fn open_plainly(at: &Path) -> Result<File, Failed> {
+    let refused = |at: &Path, doing, source| Failed {
+        at: at.to_owned(),
+        doing,
+        source,
+    };
     if let Some(directory) = at.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .map_err(|source| failed(path, directory, "make directory", source))?;
+            .map_err(|source| refused(directory, "make directory", source))?;
     }
     OpenOptions::new()
         .write(true)
@@ -140,7 +153,7 @@ fn open_plainly(path: &str, at: &Path) -> Result<File, ApplyError> {
         .truncate(true)
         .mode(0o600)
         .open(at)
-        .map_err(|source| failed(path, at, "create", source))
+        .map_err(|source| refused(at, "create", source))
 }
 
 /// A file that was there before keeps its mode when it is opened. Devices and pipes keep theirs.

@@ -16,6 +16,7 @@ mod command;
 mod connection;
 mod credentials;
 mod evidence;
+mod evidence_left;
 mod occlum;
 mod pinned;
 mod place;
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use marblerun_attestation::issue::{self, IssueError, Issuer, NoEvidence, SystemName};
+use marblerun_attestation::issue::{self, Environment, IssueError, Issuer, NoEvidence, SystemName};
 use marblerun_wire::marble::ActivationReq;
 
 use self::activate::Activated;
@@ -114,7 +115,8 @@ pub enum PremainError {
 /// from within one.
 ///
 /// # Errors
-/// [`PremainError`], by step. Before step 8 nothing was written but the UUID file.
+/// [`PremainError`], by step. Before step 8 nothing was written but the UUID file and, where `EDG_MARBLE_EVIDENCE_FILE` asks for
+/// it, the evidence of a marble that was not activated.
 pub fn prepare(surroundings: &Surroundings) -> Result<Application, PremainError> {
     prepare_with(surroundings, None)
 }
@@ -166,7 +168,7 @@ pub fn prepare_with(
     let Activated {
         mut parameters,
         server_certificate,
-    } = activate_marble(&settings, issuer)?;
+    } = activate_marble(&settings, environment, issuer)?;
 
     // Step 7
     match pinned {
@@ -191,7 +193,11 @@ pub fn prepare_with(
 }
 
 /// Steps 3 to 6.
-fn activate_marble(settings: &Settings, issuer: &dyn Issuer) -> Result<Activated, PremainError> {
+fn activate_marble(
+    settings: &Settings,
+    environment: Environment,
+    issuer: &dyn Issuer,
+) -> Result<Activated, PremainError> {
     let uuid = uuid_file::read_or_create(&settings.uuid_file)?;
     let credentials = Credentials::new(&settings.names)?;
     let quote = issuer.quote(&credentials.binding())?;
@@ -202,7 +208,11 @@ fn activate_marble(settings: &Settings, issuer: &dyn Issuer) -> Result<Activated
         marble_type: settings.marble_type.clone(),
         uuid: uuid.to_string(),
     };
-    let activated = activate::activate(settings, credentials, &request)?;
+    let activated = activate::activate(settings, credentials, &request).inspect_err(|_| {
+        if let Some(path) = &settings.evidence_file {
+            evidence_left::leave(environment, path, &request.quote);
+        }
+    })?;
     let parameters = &activated.parameters;
     tracing::info!(
         files = parameters.files.len(),

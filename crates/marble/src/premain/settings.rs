@@ -22,6 +22,8 @@ pub struct Settings {
     pub uuid_file: PathBuf,
     /// `EDG_MARBLE_ACTIVATION_TIMEOUT`: how long attempts to reach the Coordinator are begun.
     pub activation_timeout: Duration,
+    /// `EDG_MARBLE_EVIDENCE_FILE`: where the evidence is left if the marble is not activated.
+    pub evidence_file: Option<PathBuf>,
     /// `EDG_SIMULATED_TEE` and `EDG_SIMULATED_CLAIMS`, or `OE_SIMULATION=1`: what is simulated where there is no TEE.
     pub simulated: Option<Simulated>,
 }
@@ -148,6 +150,7 @@ impl Settings {
             names,
             uuid_file,
             activation_timeout,
+            evidence_file: set(EVIDENCE_FILE).map(PathBuf::from),
             simulated: simulated.map(|tee| Simulated { tee, claims }),
         })
     }
@@ -159,6 +162,8 @@ const COORDINATOR_ADDRESS: &str = "EDG_MARBLE_COORDINATOR_ADDR";
 pub(super) const COORDINATOR_ROOT: &str = "EDG_MARBLE_COORDINATOR_ROOT";
 const DNS_NAMES: &str = "EDG_MARBLE_DNS_NAMES";
 const ACTIVATION_TIMEOUT: &str = "EDG_MARBLE_ACTIVATION_TIMEOUT";
+/// Names the file in which evidence is left that did not suffice.
+pub(super) const EVIDENCE_FILE: &str = "EDG_MARBLE_EVIDENCE_FILE";
 
 const SIMULATED_TEE: &str = "EDG_SIMULATED_TEE";
 const TEES_EXPECTED: &str = "sgx, tdx or snp";
@@ -269,6 +274,7 @@ mod tests {
             },
             uuid_file: "uuid".into(),
             activation_timeout: Duration::from_secs(60),
+            evidence_file: None,
             simulated: None,
         };
         assert_eq!(read(&[(MARBLE_TYPE, "frontend")]).as_ref(), Ok(&expected));
@@ -280,6 +286,7 @@ mod tests {
             ("EDG_MARBLE_UUID_FILE", ""),
             ("EDG_CWD", ""),
             (ACTIVATION_TIMEOUT, ""),
+            (EVIDENCE_FILE, ""),
             (SIMULATED_TEE, ""),
             ("OE_SIMULATION", "0"),
         ];

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,11 +63,97 @@ fn a_coordinator_that_stays_unavailable_is_given_up() {
     let attempts = coordinator.calls().len();
     assert!((2..10).contains(&attempts), "{attempts}");
     let expected = format!(
-        "the Coordinator at {} was not reached in {attempts} attempts within 0.5 s \
+        "the Coordinator at {} did not activate this marble in {attempts} attempts within 0.5 s \
          (EDG_MARBLE_ACTIVATION_TIMEOUT), last: Unavailable: in recovery",
         coordinator.address
     );
     assert!(log.contains(&expected), "{log}");
+}
+
+/// The evidence that did not suffice can be looked at afterwards, but only where that is asked for.
+#[test]
+fn the_evidence_of_a_marble_that_is_refused_is_left_in_a_file() {
+    let run =
+        |answer: fn(usize) -> Result<ActivationResp, Status>, name: &str, at: &Path, tee: Option<&str>| {
+            let coordinator = Coordinator::answering(answer);
+            let mut command = marble_run(coordinator.address, at);
+            command.args(ECHO).env("EDG_MARBLE_ACTIVATION_TIMEOUT", "0");
+            if !name.is_empty() {
+                command.env("EDG_MARBLE_EVIDENCE_FILE", at.join(name));
+            }
+            if let Some(tee) = tee {
+                command.env("EDG_SIMULATED_TEE", tee);
+            }
+            let log = failing(&mut command, 1);
+            let [call] = &coordinator.calls()[..] else {
+                panic!("{log}");
+            };
+            (log, call.request.quote.clone())
+        };
+    let refused = |_| Err(Status::permission_denied("the reason"));
+    let at = directory();
+    for tee in ["sgx", "tdx", "snp"] {
+        // What was left before is longer, and others may read it.
+        let left = at.path().join("evidence");
+        std::fs::write(&left, [0; 100_000]).unwrap();
+        std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let (log, quote) = run(refused, "evidence", at.path(), Some(tee));
+        assert!(log.contains("refused the activation"), "{log}");
+        assert!(log.contains("was left in a file"), "{log}");
+        assert_eq!(std::fs::read(&left).unwrap(), quote, "{tee}");
+        assert!(quote.len() > 1000);
+        assert_eq!(
+            std::fs::metadata(&left).unwrap().permissions().mode() & 0o7777,
+            0o600
+        );
+    }
+    // Put off until the time was over.
+    let (_, quote) = run(
+        |_| Err(Status::unavailable("later")),
+        "late",
+        at.path(),
+        Some("snp"),
+    );
+    assert_eq!(std::fs::read(at.path().join("late")).unwrap(), quote);
+
+    // None asked for, none there, and where none can be: the reason for the refusal is told all the same.
+    let at = directory();
+    let (log, _) = run(refused, "", at.path(), Some("sgx"));
+    assert!(!log.contains("was left"), "{log}");
+    let (log, quote) = run(refused, "evidence", at.path(), None);
+    assert!(
+        quote.is_empty() && log.contains("has no evidence, so none was left"),
+        "{log}"
+    );
+    assert!(!at.path().join("evidence").exists());
+    let pipe = at.path().join("pipe");
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+    )
+    .unwrap();
+    for (name, reason) in [
+        ("pipe", "expected a regular file"),
+        (".", "expected a regular file"),
+        ("uuid/x", "make directory"),
+    ] {
+        let (log, _) = run(refused, name, at.path(), Some("sgx"));
+        assert!(
+            log.contains("the evidence was not left: cannot ") && log.contains(reason),
+            "{log}"
+        );
+        assert!(log.contains("refused the activation"), "{log}");
+    }
+    // And one that is activated leaves nothing.
+    let coordinator = Coordinator::answering(harmless);
+    let outcome = marble_run(coordinator.address, at.path())
+        .env("EDG_SIMULATED_TEE", "sgx")
+        .env("EDG_MARBLE_EVIDENCE_FILE", at.path().join("evidence"))
+        .output()
+        .unwrap();
+    assert_eq!(outcome.stdout, b"started\n", "{outcome:?}");
+    assert!(!at.path().join("evidence").exists());
 }
 
 #[test]
@@ -362,7 +449,7 @@ fn a_name_that_does_not_resolve_is_retried_and_said() {
         1,
     );
     assert!(
-        log.contains("the Coordinator at coordinator.invalid:2001 was not reached"),
+        log.contains("the Coordinator at coordinator.invalid:2001 did not activate this marble"),
         "{log}"
     );
 }
