@@ -48,6 +48,9 @@ pub struct Arguments {
     /// Times the usual rate, which is about 160 activations and 100 other requests a second
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
+    /// Only the kinds of load whose names contain this; with several, one of them
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
     /// Be at fault, so that who watches can see whether he notices: keep connections, expect a wrong answer
     #[arg(long)]
     planted: bool,
@@ -88,7 +91,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 
     let seen = Seen::default();
     let book = Arc::new(Book::default());
-    let mut pace = Pace::new(&book, arguments.scale);
+    let mut pace = Pace::new(&book, arguments.scale, arguments.only);
     activating::add(&mut pace, mesh)?;
     asking::add(&mut pace, client, &user, deployment, &seen)?;
     asking::add_monitoring(&mut pace, metrics, &seen);

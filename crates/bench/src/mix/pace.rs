@@ -33,16 +33,18 @@ pub trait Part: Send + Sync + 'static {
 pub struct Pace {
     book: Arc<Book>,
     scale: f64,
+    only: Vec<String>,
     stop: watch::Sender<bool>,
     workers: JoinSet<()>,
 }
 
 impl Pace {
-    /// `scale` times the rates that are given.
-    pub fn new(book: &Arc<Book>, scale: f64) -> Self {
+    /// `scale` times the rates that are given, and only parts whose names contain one of `only`, if there are any.
+    pub fn new(book: &Arc<Book>, scale: f64, only: Vec<String>) -> Self {
         Self {
             book: Arc::clone(book),
             scale: scale.clamp(0.001, 1000.0),
+            only,
             stop: watch::Sender::new(false),
             workers: JoinSet::new(),
         }
@@ -55,6 +57,9 @@ impl Pace {
 
     /// Begins something that is done `rate` times a second, and lasts so long.
     pub fn add_lasting(&mut self, name: &'static str, rate: f64, lasts: Duration, part: impl Part) {
+        if !self.only.is_empty() && !self.only.iter().any(|only| name.contains(only)) {
+            return;
+        }
         let rate = rate * self.scale;
         let workers = (rate * (lasts.as_secs_f64() + 1.0 / OF_A_WORKER)).ceil().max(1.0);
         let pause = Duration::from_secs_f64(workers / rate);
@@ -198,7 +203,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn rates_are_kept_and_failures_are_told() {
         let book = Arc::new(Book::default());
-        let mut pace = Pace::new(&book, 2.0);
+        let mut pace = Pace::new(&book, 2.0, vec!["thirds".to_owned(), "on".to_owned()]);
+        pace.add("left out", 10.0, Thirds::default());
         // A worker each: 3 a second.
         pace.add("thirds", 1.5, Thirds::default());
         pace.add("once", 0.5, Thirds::default());
@@ -224,7 +230,7 @@ mod tests {
             }
         }
         let book = Arc::new(Book::default());
-        let mut pace = Pace::new(&book, 1.0);
+        let mut pace = Pace::new(&book, 1.0, Vec::new());
         pace.add("never", 1.0, Never);
         tokio::time::sleep(PATIENCE + Duration::from_millis(10)).await;
         pace.end().await;

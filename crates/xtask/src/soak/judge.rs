@@ -9,9 +9,9 @@ use crate::bench::measures::{at_least, at_most, median};
 
 /// What a run is held against.
 pub struct Bounds {
-    /// Bytes by which memory may seem to grow over the whole run although nothing is left behind. Memory is handed out in
-    /// pages, and the allocator keeps an arena for each of up to eight threads a processor, which come to their size only
-    /// when threads that prepare activations have met in them by chance.
+    /// Bytes by which memory may seem to grow over the whole run although nothing is left behind: memory is handed out in
+    /// pages, and an arena of the allocator comes to its size only when most work has met in it by chance. Room for that of
+    /// a few arenas, less than what glibc wastes when it has as many as it likes, which is eight for each processor.
     memory_noise: f64,
     /// By what factor latency and cost may rise from the first to the last third.
     factor: f64,
@@ -182,7 +182,7 @@ fn threads(samples: &[Sample]) -> Measure {
 fn metrics(samples: &[Sample]) -> Measure {
     let of = |sample: &Sample| sample.metrics as f64;
     let (more_bytes, more_share) = MORE_METRICS;
-    more("P14", "bytes of /metrics", samples, of, |first| {
+    more("", "bytes of /metrics", samples, of, |first| {
         first * (1.0 + more_share) + more_bytes
     })
 }
