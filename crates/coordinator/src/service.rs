@@ -224,7 +224,7 @@ impl Service {
         leaf: Leaf,
         uploads: BTreeMap<Name, Upload>,
     ) -> Result<write_secrets::SecretsWritten, Refusal> {
-        let effort = Effort::of_uploads(&uploads);
+        let effort = Effort::of_uploads(self.snapshot().manifest().map(AsRef::as_ref), &uploads);
         let prepare =
             move |state: &State, _: &Ambient<'_>| write_secrets::prepare(state, leaf.as_deref(), &uploads);
         self.settle(&self.writing_secrets, effort, prepare, write_secrets::decide)

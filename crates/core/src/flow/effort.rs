@@ -33,8 +33,9 @@ impl Effort {
         }
     }
 
-    /// Of preparing that these secrets are written: certificates and their keys are parsed and compared.
-    pub fn of_uploads(uploads: &BTreeMap<Name, Upload>) -> Self {
+    /// Of preparing that these secrets are written: certificates and their keys are parsed and compared, and the templates
+    /// that refer to them rendered.
+    pub fn of_uploads(manifest: Option<&Manifest>, uploads: &BTreeMap<Name, Upload>) -> Self {
         let size = |upload: &Upload| {
             let secret = [&upload.key, &upload.private]
                 .into_iter()
@@ -43,7 +44,10 @@ impl Effort {
             secret.sum::<usize>() + upload.certificate.as_ref().map_or(0, |der| der.len())
         };
         let pairs = uploads.values().filter(|upload| upload.private.is_some());
+        let templates =
+            |name: &Name| manifest.map_or(0, |manifest| manifest.template_index.templates_with(name).len());
         if uploads.len() <= FEW
+            && uploads.keys().map(templates).sum::<usize>() <= FEW
             && pairs.count() <= FEW_KEYS
             && uploads.values().map(size).sum::<usize>() <= FEW_BYTES
         {
@@ -153,7 +157,7 @@ mod tests {
     fn an_upload_takes_long_by_its_number_size_and_keys() {
         let uploads = |count: usize, upload: &Upload| {
             let named = |index: usize| (Name::from(index.to_string()), upload.clone());
-            Effort::of_uploads(&(0..count).map(named).collect())
+            Effort::of_uploads(None, &(0..count).map(named).collect())
         };
         let key = |bytes| Upload {
             key: Some(SecretBytes::copy_from(&vec![1; bytes])),

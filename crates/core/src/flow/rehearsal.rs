@@ -1,12 +1,13 @@
 //! Renders templates with values they would be given at an activation, without activating anything, to find what
 //! depends on values: a NUL byte that `string` would meet (`spec/02`, "Templates").
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::manifest::{Content, Manifest, Marble, Name};
+use crate::manifest::template_index::Place;
+use crate::manifest::{Manifest, Marble, Name};
 use crate::pki::authority::Authority;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::secret::derive;
@@ -56,7 +57,7 @@ impl<'a> Rehearsal<'a> {
         }
     }
 
-    /// Gives a secret a value, or none. Templates that refer to it are rehearsed.
+    /// Gives a user-defined secret a value, or none. Templates that refer to it are rehearsed.
     pub(super) fn change(&mut self, name: &Name, value: Option<Arc<SecretValue>>) {
         self.changed.insert(Arc::clone(name));
         if let Some(value) = value {
@@ -71,32 +72,28 @@ impl<'a> Rehearsal<'a> {
     /// # Errors
     /// `Invalid`, naming the marble and the file or variable.
     pub(super) fn run(&self) -> Result<(), Refusal> {
-        let mut done = HashSet::new();
-        for (marble_type, marble) in &self.manifest.marbles {
-            for (what, contents) in [("file", &marble.files), ("env variable", &marble.env)] {
-                for (name, content) in contents {
-                    let Content::Template(template) = content else {
-                        continue;
-                    };
-                    if !self.concerns(template.references()) || !done.insert(Arc::as_ptr(template).addr()) {
-                        continue;
-                    }
-                    self.render(template, marble_type, marble).map_err(|error| {
-                        let message = format!(
-                            "running manifest template dry run: in Marble {marble_type}: {what} {name}: template \
-                             {error}"
-                        );
-                        Refusal::new(RefusalKind::Invalid, message)
-                    })?;
-                }
-            }
+        let index = &self.manifest.template_index;
+        let places: BTreeSet<&Place> = self
+            .changed
+            .iter()
+            .flat_map(|name| index.templates_with(name))
+            .collect();
+        for place in places {
+            let Some((template, marble)) = place.find(&self.manifest.marbles) else {
+                continue;
+            };
+            self.render(template, &place.marble_type, marble)
+                .map_err(|error| {
+                    let message = format!(
+                        "running manifest template dry run: in Marble {}: {} {}: template {error}",
+                        place.marble_type,
+                        place.part.entry(),
+                        place.name
+                    );
+                    Refusal::new(RefusalKind::Invalid, message)
+                })?;
         }
         Ok(())
-    }
-
-    fn concerns(&self, references: &References) -> bool {
-        let is_changed = |name: &Name| self.changed.contains(name);
-        references.secrets.iter().any(is_changed) || references.previous.iter().any(is_changed)
     }
 
     fn render(&self, template: &Template, marble_type: &str, marble: &Marble) -> Result<(), TemplateError> {

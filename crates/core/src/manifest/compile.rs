@@ -12,6 +12,7 @@ use super::hsm::HsmEnvironment;
 use super::model::{Manifest, Role, SealMode};
 use super::report::{ManifestError, Report, Warning};
 use super::section::Section;
+use super::template_index::TemplateIndex;
 use super::{Checked, Limits};
 use super::{budget, config, infrastructures, marbles, packages, recovery_keys, roles, secrets, tls, users};
 use crate::access::UserIndex;
@@ -179,6 +180,7 @@ fn compile_sections(
         fingerprint,
         packages,
         infrastructures,
+        template_index: TemplateIndex::of(&marbles, &specs),
         marbles,
         secrets: specs,
         users,

@@ -33,6 +33,7 @@ mod section;
 mod snp;
 mod subject;
 mod tdx;
+pub mod template_index;
 mod tls;
 mod uri;
 mod users;

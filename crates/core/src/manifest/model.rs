@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use marblerun_attestation::claims::SnpProduct;
 
+use super::template_index::TemplateIndex;
 use crate::access::UserIndex;
 use crate::secret::spec::SecretSpec;
 use crate::template::{References, Template};
@@ -27,6 +28,8 @@ pub struct Manifest {
     pub marbles: BTreeMap<Name, Marble>,
     /// `Secrets`
     pub secrets: BTreeMap<Name, SecretSpec>,
+    /// Where the marbles' templates refer to user-defined secrets.
+    pub template_index: TemplateIndex,
     /// `Users`
     pub users: BTreeMap<Name, User>,
     /// The users again, by certificate.

@@ -6,12 +6,18 @@ use super::super::deployment::{Deployment, Programs, number};
 use super::super::{Extent, Measure};
 use super::{AT_A_TIME, at_least, at_most, median, repeated};
 
-/// A deployment whose user can write each secret.
-fn with_user<'p>(programs: &'p Programs, secrets: u64) -> anyhow::Result<(Deployment<'p>, [String; 4])> {
+/// A deployment with these secrets, whose user can write each, and these marble types.
+fn with_user<'p>(
+    programs: &'p Programs,
+    secrets: u64,
+    marbles: u64,
+) -> anyhow::Result<(Deployment<'p>, [String; 4])> {
     let deployment = Deployment::start(programs, &["--simulation"])?;
     let (certificate, key) = deployment.user()?;
-    let secrets = secrets.to_string();
+    let (secrets, marbles) = (secrets.to_string(), marbles.to_string());
     deployment.set_manifest(&[
+        "--marbles",
+        &marbles,
         "--kind",
         "user-defined",
         "--secrets",
@@ -24,7 +30,7 @@ fn with_user<'p>(programs: &'p Programs, secrets: u64) -> anyhow::Result<(Deploy
 }
 
 pub fn commits(programs: &Programs, extent: Extent) -> anyhow::Result<Vec<Measure>> {
-    let (deployment, identity) = with_user(programs, 1)?;
+    let (deployment, identity) = with_user(programs, 1, 1)?;
     let operations = (extent.operations * 4).to_string();
     let mut fixed = vec!["set-secret", "-n", &operations, "-c", "64"];
     fixed.extend(identity.iter().map(String::as_str));
@@ -77,7 +83,7 @@ pub fn status_beside_activations(programs: &Programs, extent: Extent) -> anyhow:
 }
 
 pub fn reading(programs: &Programs, extent: Extent) -> anyhow::Result<Vec<Measure>> {
-    let (deployment, identity) = with_user(programs, 1)?;
+    let (deployment, identity) = with_user(programs, 1, 1)?;
     let operations = (extent.operations * 4).to_string();
     let mut measures = Vec::new();
     for (ask, limit) in [("status", 10.0), ("manifest", 15.0), ("get-secret", 20.0)] {
@@ -92,33 +98,33 @@ pub fn reading(programs: &Programs, extent: Extent) -> anyhow::Result<Vec<Measur
 
 /// A write on a new connection, less reading on a new connection, in raw fdatasyncs.
 pub fn writing(programs: &Programs, extent: Extent) -> anyhow::Result<Vec<Measure>> {
-    let (deployment, identity) = with_user(programs, extent.largest)?;
     let operations = (extent.operations / 10).max(20).to_string();
-    let arguments = |ask| {
-        let mut fixed = vec![ask, "--new", "-n", &operations];
-        fixed.extend(identity.iter().map(String::as_str));
-        fixed
-    };
-    let (mut ratios, mut raw) = (Vec::new(), Vec::new());
-    for _ in 0..extent.rounds {
-        let sync = deployment.raw_fdatasync()?.as_secs_f64() * 1e6;
-        let (reading, writing) = (
-            deployment.rest(&arguments("status"))?,
-            deployment.rest(&arguments("set-secret"))?,
+    let mut measures = Vec::new();
+    for (secrets, marbles, beside) in [
+        (extent.largest, 1, "other secrets"),
+        (1, extent.largest, "marble types"),
+    ] {
+        let (deployment, identity) = with_user(programs, secrets, marbles)?;
+        let arguments = |ask| {
+            let mut fixed = vec![ask, "--new", "-n", &operations];
+            fixed.extend(identity.iter().map(String::as_str));
+            fixed
+        };
+        let (mut ratios, mut raw) = (Vec::new(), Vec::new());
+        for _ in 0..extent.rounds {
+            let sync = deployment.raw_fdatasync()?.as_secs_f64() * 1e6;
+            let (reading, writing) = (
+                deployment.rest(&arguments("status"))?,
+                deployment.rest(&arguments("set-secret"))?,
+            );
+            ratios.push((number(&writing, "p50Micros")? - number(&reading, "p50Micros")?) / sync);
+            raw.push(json!({"rawFdatasyncMicros": sync, "reading": reading, "writing": writing}));
+        }
+        let what = format!(
+            "writing a secret beside {} {beside} on a new connection, less a GET on a new connection, in raw fdatasyncs",
+            extent.largest
         );
-        ratios.push((number(&writing, "p50Micros")? - number(&reading, "p50Micros")?) / sync);
-        raw.push(json!({"rawFdatasyncMicros": sync, "reading": reading, "writing": writing}));
+        measures.push(at_most("P10", &what, 2.0, median(ratios), "times", json!(raw)));
     }
-    let what = format!(
-        "writing a secret beside {} others on a new connection, less a GET on a new connection, in raw fdatasyncs",
-        extent.largest
-    );
-    Ok(vec![at_most(
-        "P10",
-        &what,
-        2.0,
-        median(ratios),
-        "times",
-        json!(raw),
-    )])
+    Ok(measures)
 }
