@@ -37,6 +37,9 @@ pub(super) struct Asked {
     pub(super) used: bool,
     /// `Debug` of the package.
     pub(super) debug: bool,
+    /// Whether the package names nothing at all: a section for a TEE that is there all the same, with what Go clients
+    /// write for nothing in it, tells which TEE was meant.
+    pub(super) empty: bool,
 }
 
 /// Reads the section. `used` says which packages marbles refer to.
@@ -62,17 +65,33 @@ fn package(field: &Field<'_, '_>, used: bool, unusable: Unusable) -> Option<Pack
         security_version: object.field("SecurityVersion").number(u64::MAX).ok().flatten(),
     };
     let debug = object.field("Debug").flag();
-    let asked = Asked { used, debug };
     let (tdx_field, snp_field) = (object.field("TDX"), object.field("SNP"));
     let others = !tdx_field.is_blank() || !snp_field.is_blank();
+    let asked = Asked {
+        used,
+        debug,
+        empty: sgx == SgxPackage::default() && !others,
+    };
+    let tdx = claims(&tdx_field, unusable, asked.empty, |field| {
+        tdx::read(field, &asked)
+    })
+    .map(Box::new);
+    let snp = claims(&snp_field, unusable, asked.empty, |field| {
+        snp::read(field, &asked)
+    })
+    .map(Box::new);
+    // Where a trust domain is judged by this list, a misspelled status is an unusable reference value of TDX.
+    let judges_tdx = tdx
+        .as_ref()
+        .is_some_and(|tdx| tdx.accepted_tcb_statuses.is_empty());
     let package = Package {
         sgx: (sgx != SgxPackage::default() || !others).then_some(sgx),
-        tdx: claims(&tdx_field, unusable, |field| tdx::read(field, &asked)).map(Box::new),
-        snp: claims(&snp_field, unusable, |field| snp::read(field, &asked)).map(Box::new),
+        tdx,
+        snp,
         debug,
         accepted_tcb_statuses: statuses(
             &object.field("AcceptedTCBStatuses"),
-            used && !debug && unusable == Unusable::IsAProblem,
+            unusable == Unusable::IsAProblem && (judges_tdx || (used && !debug)),
         ),
         accepted_advisories: object
             .field("AcceptedAdvisories")
@@ -100,9 +119,11 @@ fn package(field: &Field<'_, '_>, used: bool, unusable: Unusable) -> Option<Pack
 fn claims<T>(
     field: &Field<'_, '_>,
     unusable: Unusable,
+    in_empty_package: bool,
     read: impl Fn(&Field<'_, '_>) -> Option<T>,
 ) -> Option<T> {
-    if field.is_zero() {
+    let may_be_meant = in_empty_package && unusable == Unusable::IsAProblem && field.given().is_some();
+    if field.is_zero() && !may_be_meant {
         return None;
     }
     if unusable == Unusable::IsAProblem {

@@ -39,21 +39,21 @@ pub(super) fn read(field: &Field<'_, '_>, asked: &Asked) -> Option<SnpPackage> {
         vmpl: small(&object.field("VMPL"), LEAST_PRIVILEGED).unwrap_or(0),
         debug: object.field("Debug").flag(),
     };
-    if field.is_blank() {
+    let strict = asked.used && !asked.debug && !package.debug;
+    let blank = field.is_blank();
+    if blank && !(strict && asked.empty) {
         field.warn(
             WarningKind::NoEffect,
             "no claim is given: SEV-SNP evidence never matches this package",
         );
-        return None;
+    } else if field.report.problem_count() == before {
+        // A field of the wrong type is not also missing.
+        check(&object, &package, strict, asked);
     }
-    // A field of the wrong type is not also missing.
-    if field.report.problem_count() == before {
-        check(&object, &package, asked);
-    }
-    Some(package)
+    (!blank).then_some(package)
 }
 
-fn check(object: &Object<'_, '_>, package: &SnpPackage, asked: &Asked) {
+fn check(object: &Object<'_, '_>, package: &SnpPackage, strict: bool, asked: &Asked) {
     let component = package.minimum_tcb.and_then(|minimum| minimum.fmc);
     if component.is_some() && package.products != [SnpProduct::Turin] {
         let minimum = object.field("MinimumTCB");
@@ -68,7 +68,7 @@ fn check(object: &Object<'_, '_>, package: &SnpPackage, asked: &Asked) {
             object,
             Some("Measurement"),
             "missing: it says which software is meant",
-            asked.used && !asked.debug && !package.debug,
+            strict,
             asked.used,
         );
     }

@@ -41,22 +41,21 @@ pub(super) fn read(field: &Field<'_, '_>, asked: &Asked) -> Option<TdxPackage> {
         accepted_tcb_statuses: statuses(&object.field("AcceptedTCBStatuses")),
         accepted_advisories: advisories(&object.field("AcceptedAdvisories")),
     };
-    if field.is_blank() {
+    let strict = asked.used && !asked.debug && !package.debug;
+    let blank = field.is_blank();
+    if blank && !(strict && asked.empty) {
         field.warn(
             WarningKind::NoEffect,
             "no claim is given: TDX evidence never matches this package",
         );
-        return None;
+    } else if field.report.problem_count() == before {
+        // A field of the wrong type is not also missing.
+        require(&object, strict, asked);
     }
-    // A field of the wrong type is not also missing.
-    if field.report.problem_count() == before {
-        require(&object, &package, asked);
-    }
-    Some(package)
+    (!blank).then_some(package)
 }
 
-fn require(object: &Object<'_, '_>, package: &TdxPackage, asked: &Asked) {
-    let strict = asked.used && !asked.debug && !package.debug;
+fn require(object: &Object<'_, '_>, strict: bool, asked: &Asked) {
     for name in REQUIRED {
         if object.field(name).is_zero() {
             say(

@@ -416,9 +416,76 @@ fn a_structure_in_which_nothing_is_given_names_no_claims() {
         "SEV-SNP evidence never matches",
     );
     assert_eq!(manifest.packages["package"].snp, None);
-    // Such a package still needs an identity.
-    let problems = refuse(&patched(P, json!({"TDX": {"MRTD": ""}})));
-    assert_eq!(problems[0].path, "Packages.package");
+}
+
+/// A section that is there, with nothing in it, in a package that names nothing else: the TEE that was meant is told what
+/// it lacks, and nobody is sent looking for ids of SGX.
+#[test]
+fn an_empty_package_is_told_what_its_tee_lacks() {
+    let tdx = ["TDX.MRTD", "TDX.RTMR0", "TDX.RTMR1", "TDX.RTMR2"];
+    let snp = ["SNP.Measurement"];
+    for (package, expected) in [
+        (json!({"TDX": {}}), &tdx[..]),
+        (json!({"TDX": {"MRTD": ""}, "UniqueID": "", "SNP": null}), &tdx),
+        (json!({"SNP": {}}), &snp),
+        (json!({"SNP": {"Product": [], "VMPL": 0}, "Debug": false}), &snp),
+        (json!({"SNP": []}), &["SNP"]),
+        (json!({}), &[""]),
+        (json!({"TDX": null, "SNP": null}), &[""]),
+    ] {
+        let problems = refuse(&patched(P, package.clone()));
+        let paths: Vec<_> = problems
+            .iter()
+            .map(|problem| {
+                problem
+                    .path
+                    .strip_prefix("Packages.package")
+                    .unwrap()
+                    .trim_start_matches('.')
+            })
+            .collect();
+        assert_eq!(paths, expected, "{package}");
+    }
+    // Beside claims of another TEE it is what Go clients write for nothing.
+    for package in [
+        json!({"UniqueID": ID, "TDX": {}, "SNP": {}}),
+        json!({"SNP": {"Measurement": hex("3e", 48)}, "TDX": {}}),
+    ] {
+        assert_eq!(package_of(&patched(P, package)).tdx, None);
+    }
+}
+
+/// A list that trust domains are judged by is a reference value of theirs, whoever it is written for.
+#[test]
+fn a_misspelled_status_is_not_inherited() {
+    let tdx = json!({
+        "MRTD": hex("d0", 48), "RTMR0": hex("a0", 48), "RTMR1": hex("a1", 48), "RTMR2": hex("a2", 48),
+    });
+    let misspelled = json!(["UpToDate", "SwHardeningNeeded"]);
+    for package in [
+        json!({"TDX": tdx, "AcceptedTCBStatuses": misspelled}),
+        json!({"TDX": tdx, "AcceptedTCBStatuses": misspelled, "Debug": true}),
+    ] {
+        for pointer in [P, "/Packages/unused"] {
+            let name = pointer.rsplit('/').next().unwrap();
+            assert_refused(
+                &patched(pointer, package.clone()),
+                &format!("Packages.{name}.AcceptedTCBStatuses[1]"),
+                "no platform has this status",
+            );
+        }
+    }
+    let mut own = tdx;
+    own["AcceptedTCBStatuses"] = json!(["OutOfDate"]);
+    assert_warned(
+        &patched(
+            P,
+            json!({"UniqueID": ID, "Debug": true, "TDX": own, "AcceptedTCBStatuses": misspelled}),
+        ),
+        WarningKind::PackageRule,
+        "Packages.package.AcceptedTCBStatuses[1]",
+        "no platform has this status",
+    );
 }
 
 #[test]
