@@ -65,7 +65,7 @@ fn run() -> anyhow::Result<()> {
     observe::log::start(&config.logging, config.tee.is_simulated(), &telemetry)?;
     let ended = runtime.block_on(serve(&config));
     // Before the threads end that send what is left.
-    drop(telemetry);
+    telemetry.stop();
     // What was waited for is done. A key of 8192 bits that is still being made for nobody must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended

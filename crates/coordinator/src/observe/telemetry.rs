@@ -40,6 +40,9 @@ mod sending {
                 )),
             }
         }
+
+        /// There is nothing to send.
+        pub fn stop(self) {}
     }
 
     /// Nothing is noted.
@@ -117,11 +120,10 @@ mod sending {
             let layer = tracing_opentelemetry::layer().with_tracer(tracer);
             Some(layer.with_location(false).with_threads(false))
         }
-    }
 
-    impl Drop for Telemetry {
-        fn drop(&mut self) {
-            if let Some(provider) = self.0.take() {
+        /// Sends the last spans, while futures still run elsewhere; waits at most 5 seconds.
+        pub fn stop(self) {
+            if let Some(provider) = self.0 {
                 // What cannot be sent in time is lost; the log has it.
                 let _ = provider.shutdown_with_timeout(PATIENCE);
             }
