@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use marblerun_attestation::Collateral;
+use marblerun_attestation::{Collateral, UnixSeconds};
+use rustix::fs::OFlags;
 
 use crate::item::Item;
 use crate::piece::{Dated, Key, Origin, Piece, SnpLine};
@@ -41,6 +42,8 @@ struct Seen {
     modified: Option<SystemTime>,
     /// A file renamed into its place has another one, however soon it came.
     inode: u64,
+    /// Why it is not even opened, for people.
+    unusable: Option<String>,
 }
 
 /// Pieces by what they are for.
@@ -48,7 +51,15 @@ struct Seen {
 pub(crate) struct Content {
     /// The one that lasts longest comes first. Nothing is verified yet, so that others are there to fall back on: a file
     /// that claims to last longer must not displace one that holds.
-    pub(crate) pieces: HashMap<Key, Vec<Arc<Dated>>>,
+    pub(crate) pieces: HashMap<Key, Vec<Candidate>>,
+}
+
+/// A piece, and what to call it in a warning.
+#[derive(Clone)]
+pub(crate) struct Candidate {
+    /// Names of the files it was read from.
+    pub(crate) files: String,
+    pub(crate) dated: Arc<Dated>,
 }
 
 impl Directory {
@@ -90,29 +101,41 @@ impl Directory {
     }
 }
 
-/// Files whose names end as those of collateral do, links followed, hidden ones left out.
+/// What has a name that ends as those of collateral do, links followed, hidden ones left out.
 fn list(path: &Path) -> io::Result<Vec<Seen>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path)? {
         let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
+        let (name, utf8) = match entry.file_name().into_string() {
+            Ok(name) => (name, true),
+            Err(name) => (name.to_string_lossy().into_owned(), false),
         };
         if !Item::is_name(&name) {
             continue;
         }
-        // A link to nowhere, or a file that has just gone.
-        let Ok(metadata) = fs::metadata(entry.path()) else {
-            continue;
+        let metadata = match fs::metadata(entry.path()) {
+            Ok(_) if !utf8 => Err("its name is not UTF-8".to_owned()),
+            Ok(metadata) if !metadata.is_file() => Err(NOT_A_FILE.to_owned()),
+            Ok(metadata) => Ok(metadata),
+            // One that has just gone; a link to nowhere is still there.
+            Err(_) if fs::symlink_metadata(entry.path()).is_err() => continue,
+            Err(error) => Err(error.to_string()),
         };
-        if !metadata.is_file() {
-            continue;
-        }
-        files.push(Seen {
-            name,
-            size: metadata.len(),
-            modified: metadata.modified().ok(),
-            inode: metadata.ino(),
+        files.push(match metadata {
+            Ok(metadata) => Seen {
+                name,
+                size: metadata.len(),
+                modified: metadata.modified().ok(),
+                inode: metadata.ino(),
+                unusable: None,
+            },
+            Err(why) => Seen {
+                name,
+                size: 0,
+                modified: None,
+                inode: 0,
+                unusable: Some(why),
+            },
         });
     }
     files.sort();
@@ -129,9 +152,13 @@ fn list(path: &Path) -> io::Result<Vec<Seen>> {
 
 fn load(path: &Path, files: &[Seen]) -> Content {
     let mut items = Vec::new();
-    for Seen { name, .. } in files {
-        match read_item(&path.join(name)) {
-            Ok(item) => items.push(item),
+    for Seen { name, unusable, .. } in files {
+        let item = match unusable {
+            Some(why) => Err(why.clone()),
+            None => read_item(&path.join(name)),
+        };
+        match item {
+            Ok(item) => items.push((name.as_str(), item)),
             Err(why) => {
                 tracing::warn!(directory = %path.display(), file = name, why, "file passed over");
             }
@@ -140,16 +167,33 @@ fn load(path: &Path, files: &[Seen]) -> Content {
     Content::of(items)
 }
 
-/// Reads one file.
+/// What is no file.
+const NOT_A_FILE: &str = "expected a regular file";
+
+/// Reads one file. Pipes, devices and directories are refused, and never waited for.
 ///
 /// # Errors
 /// Why not, for people.
 pub(crate) fn read_item(path: &Path) -> Result<Item, String> {
     use io::Read as _;
     let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(MAXIMUM_SIZE + 1).read_to_end(&mut bytes))
-        .map_err(|error| error.to_string())?;
+    let text = |error: io::Error| error.to_string();
+    // Even to open a device may do something.
+    if !fs::metadata(path).map_err(text)?.is_file() {
+        return Err(NOT_A_FILE.to_owned());
+    }
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed())
+        .open(path)
+        .map_err(text)?;
+    // It may have been replaced in between.
+    if !file.metadata().map_err(text)?.is_file() {
+        return Err(NOT_A_FILE.to_owned());
+    }
+    file.take(MAXIMUM_SIZE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(text)?;
     if bytes.len() as u64 > MAXIMUM_SIZE {
         return Err(format!("larger than {MAXIMUM_SIZE} bytes"));
     }
@@ -161,21 +205,21 @@ pub(crate) fn read_item(path: &Path) -> Result<Item, String> {
 }
 
 impl Content {
-    /// Of several files for the same, the one that lasts longest counts, if it holds.
-    pub(crate) fn of(items: impl IntoIterator<Item = Item>) -> Self {
+    /// Of several files for the same, the one that lasts longest counts, if it holds. Each comes with its name.
+    fn of<'n>(items: impl IntoIterator<Item = (&'n str, Item)>) -> Self {
         let mut content = Self::default();
         let mut chains: HashMap<_, Vec<_>> = HashMap::new();
         let mut lists: HashMap<_, Vec<_>> = HashMap::new();
-        for item in items {
+        for (file, item) in items {
             match item {
                 Item::Dcap { collateral, is_for } => {
                     let next_update = Some(collateral.next_update());
                     let piece = Piece::Dcap(Arc::new(Collateral::Dcap(collateral)));
-                    content.add(Key::Dcap(is_for), piece, next_update);
+                    content.add(Key::Dcap(is_for), file.to_owned(), piece, next_update);
                 }
                 Item::SnpEndorsement { der, says, until, .. } => {
                     let key = Key::SnpEndorsement(says.into());
-                    content.add(key, Piece::SnpEndorsement(der), Some(until));
+                    content.add(key, file.to_owned(), Piece::SnpEndorsement(der), Some(until));
                 }
                 Item::SnpChain {
                     pem,
@@ -183,10 +227,16 @@ impl Content {
                     signing_key,
                     ..
                 } => {
-                    chains.entry((product, signing_key)).or_default().push(pem);
+                    chains
+                        .entry((product, signing_key))
+                        .or_default()
+                        .push((file, pem));
                 }
                 Item::SnpList { der, info } => {
-                    lists.entry(info.product).or_default().push((info.until, der));
+                    lists
+                        .entry(info.product)
+                        .or_default()
+                        .push((file, info.until, der));
                 }
             }
         }
@@ -197,12 +247,17 @@ impl Content {
                 for chain in &chains {
                     for list in &lists {
                         let line = SnpLine {
-                            chain: chain.clone(),
-                            list: list.as_ref().map(|(_, der)| der.clone()),
+                            chain: chain.as_ref().map(|(_, pem)| pem.clone()),
+                            list: list.as_ref().map(|(_, _, der)| der.clone()),
                         };
-                        let until = list.as_ref().map(|(until, _)| *until);
+                        let until = list.as_ref().map(|(_, until, _)| *until);
+                        let names = [
+                            chain.as_ref().map(|(file, _)| *file),
+                            list.as_ref().map(|(file, ..)| *file),
+                        ];
                         if line != SnpLine::default() {
-                            content.add(Key::SnpLine(product, key), Piece::SnpLine(line), until);
+                            let files = names.into_iter().flatten().collect::<Vec<_>>().join(", ");
+                            content.add(Key::SnpLine(product, key), files, Piece::SnpLine(line), until);
                         }
                     }
                 }
@@ -211,15 +266,16 @@ impl Content {
         content
     }
 
-    fn add(&mut self, key: Key, piece: Piece, next_update: Option<marblerun_attestation::UnixSeconds>) {
+    fn add(&mut self, key: Key, files: String, piece: Piece, next_update: Option<UnixSeconds>) {
         let dated = Dated {
             piece,
             next_update,
             origin: Origin::Directory,
         };
         let candidates = self.pieces.entry(key).or_default();
-        let place = candidates.partition_point(|held| held.next_update > dated.next_update);
-        candidates.insert(place, Arc::new(dated));
+        let place = candidates.partition_point(|held| held.dated.next_update > dated.next_update);
+        let dated = Arc::new(dated);
+        candidates.insert(place, Candidate { files, dated });
         candidates.truncate(MAXIMUM_CANDIDATES);
     }
 }

@@ -13,7 +13,7 @@ use crate::Clock;
 use crate::cache::Cache;
 use crate::collaterals::{Asker, Freshness};
 use crate::config::{Config, Limits, StartError};
-use crate::directory::Directory;
+use crate::directory::{Candidate, Directory};
 use crate::error::CollateralError;
 use crate::landing::Landing;
 use crate::pace::Pace;
@@ -260,7 +260,7 @@ impl Inner {
             Err(_) => return None,
         };
         let mut out_of_date = None;
-        for found in candidates {
+        for Candidate { files, dated: found } in candidates {
             if self.usable(key, &found, self.now()).is_none() {
                 // Not used, but worth a better error than that there is nothing.
                 out_of_date = out_of_date.or(Some(found));
@@ -269,7 +269,7 @@ impl Inner {
             match self.passes(key, &found, self.policy).await {
                 Ok(()) => return Some(found),
                 Err(error) => {
-                    tracing::warn!(%error, "collateral in the directory is passed over: {key}");
+                    tracing::warn!(%error, files, "collateral in the directory is passed over: {key}");
                 }
             }
         }

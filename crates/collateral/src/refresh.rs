@@ -22,10 +22,11 @@ impl Inner {
             let mut state = self.lock();
             state.cache.forget_failures();
             let newer = state.cache.entries().filter(|(key, entry)| {
-                content
-                    .pieces
-                    .get(key)
-                    .is_some_and(|found| found.iter().any(|one| one.next_update > entry.dated.next_update))
+                content.pieces.get(key).is_some_and(|found| {
+                    found
+                        .iter()
+                        .any(|one| one.dated.next_update > entry.dated.next_update)
+                })
             });
             due.extend(newer.map(|(key, _)| *key));
         }

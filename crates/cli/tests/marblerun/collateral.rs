@@ -347,6 +347,31 @@ fn files_that_cannot_be_used_are_told_and_fail() {
         assert_eq!(outcome.code, 1);
         assert!(outcome.stderr.contains(part), "{outcome:?}");
     }
+    // Neither read nor waited for.
+    let link = |target: &str, name: &str| std::os::unix::fs::symlink(target, home.file(name)).unwrap();
+    link("/dev/zero", "device.json");
+    link("loop.crl", "loop.crl");
+    link("nowhere", "nowhere.pem");
+    std::fs::create_dir(home.file("directory.der")).unwrap();
+    let pipe = std::process::Command::new("mkfifo")
+        .arg(home.file("pipe.json"))
+        .status();
+    assert!(pipe.unwrap().success());
+    let shown = home.run(&["collateral", "show", "."]);
+    assert_eq!(shown.code, 1);
+    for part in [
+        "pipe.json\n  not readable: expected a regular file",
+        "device.json\n  not readable: expected a regular file",
+        "directory.der\n  not readable: expected a regular file",
+        "loop.crl\n  not readable: Too many levels of symbolic links",
+        "nowhere.pem\n  not readable: No such file",
+    ] {
+        assert!(shown.stdout.contains(part), "{part}: {}", shown.stdout);
+    }
+    assert!(shown.stderr.contains("8 of 8 files cannot be used"), "{shown:?}");
+    let shown = home.run(&["collateral", "show", "pipe.json"]);
+    assert!(shown.stdout.contains("expected a regular file"), "{shown:?}");
+
     std::fs::create_dir(home.file("none")).unwrap();
     let outcome = home.run(&["collateral", "show", "none"]);
     assert!(

@@ -362,6 +362,61 @@ async fn the_state_of_collateral_is_told_to_the_log_alone() {
     assert!(program.log().contains("no collateral: "), "{}", program.log());
 }
 
+/// Whatever lies in the directory of collateral: it is named, never waited for, and never in the way.
+#[tokio::test]
+async fn what_is_no_collateral_is_named_in_the_log() {
+    let files = tempfile::tempdir().unwrap();
+    let at = |name: &str| files.path().join(name);
+    let genuine = SoftwareTee::development()
+        .unwrap()
+        .intel(DcapTee::Sgx)
+        .collateral()
+        .unwrap()
+        .to_json();
+    // It claims to last as long as any other, and of those the last by name is tried first.
+    let forged = genuine.replace(
+        &marblerun_attestation::fakes::UNTIL.to_string(),
+        "2199-12-31T23:59:59Z",
+    );
+    assert_ne!(forged, genuine);
+    std::fs::write(at("zz-forged.json"), forged).unwrap();
+    std::fs::write(at("genuine.json"), genuine).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe.json"), rustix::fs::Mode::RUSR).unwrap();
+    for (target, name) in [
+        ("/dev/zero", "device.json"),
+        ("loop.crl", "loop.crl"),
+        ("nowhere", "nowhere.pem"),
+    ] {
+        std::os::unix::fs::symlink(target, at(name)).unwrap();
+    }
+    std::fs::create_dir(at("directory.der")).unwrap();
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = files.path().to_str().unwrap();
+    let program = strict(directory.path(), &["--collateral-dir", path]).await;
+    program
+        .activate_with("sgx", &uuid(), evidence("sgx", &claims("sgx")))
+        .await
+        .unwrap();
+    let log = program.log();
+    for (name, why) in [
+        ("pipe.json", "expected a regular file"),
+        ("device.json", "expected a regular file"),
+        ("directory.der", "expected a regular file"),
+        ("loop.crl", "Too many levels of symbolic links"),
+        ("nowhere.pem", "No such file"),
+        ("zz-forged.json", "collateral in the directory is passed over"),
+    ] {
+        let named = |line: &&str| line.contains(name) && line.contains("WARN");
+        let lines: Vec<&str> = log.lines().filter(named).collect();
+        assert!(
+            matches!(&lines[..], [line] if line.contains(why)),
+            "{name}: {log}"
+        );
+    }
+    assert!(!log.contains("genuine.json"), "{log}");
+}
+
 #[tokio::test]
 async fn outside_simulation_the_software_tee_counts_for_nothing() {
     // The program does not start without a TEE; the rest of the way is the library's.

@@ -71,7 +71,7 @@ fn show<R: TrustRoots>(arguments: &Arguments, roots: &R, output: &Output) -> Res
     Ok(())
 }
 
-/// The file, or those in the directory that a Coordinator would read.
+/// The file, or what in the directory a Coordinator would read, or name in a warning.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
     let cannot = || format!("cannot read {}", path.display());
     if !path.metadata().with_context(cannot)?.is_dir() {
@@ -80,7 +80,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in path.read_dir().with_context(cannot)? {
         let entry = entry.with_context(cannot)?;
-        if Item::is_name(&entry.file_name().to_string_lossy()) && entry.path().is_file() {
+        if Item::is_name(&entry.file_name().to_string_lossy()) {
             files.push(entry.path());
         }
     }
