@@ -50,6 +50,7 @@ fn run() -> anyhow::Result<()> {
         }
     };
     process::harden()?;
+    process::share_free_memory();
     // Every TLS configuration names its provider; this is for libraries that would look for one.
     let _ = tls::provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,5 +1,7 @@
 //! What the process does to itself before it holds a secret.
 
+use std::thread::available_parallelism;
+
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getpid, getpriority_process, getrlimit, set_dumpable_behavior,
     setpriority_process, setrlimit,
@@ -40,6 +42,25 @@ pub fn harden() -> Result<(), HardenError> {
         },
     );
     Ok(())
+}
+
+/// Has the allocator keep free memory in as many places as there are processors. By default glibc has eight times as many,
+/// one for each thread that ever ran at the same time as others; what one of them keeps, no other uses, and memory
+/// grows for hours under a steady load. To be called before there are other threads.
+pub fn share_free_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        let processors = available_parallelism().map_or(2, usize::from).max(2);
+        let places = libc::c_int::try_from(processors).unwrap_or(libc::c_int::MAX);
+        #[expect(
+            unsafe_code,
+            reason = "mallopt(3) has no safe wrapper; it takes two numbers and changes only how the allocator works"
+        )]
+        // SAFETY: `mallopt` may be called at any time, and with any value of M_ARENA_MAX.
+        let taken = unsafe { libc::mallopt(libc::M_ARENA_MAX, places) };
+        // Only a convenience, which another allocator need not know.
+        let _ = taken;
+    }
 }
 
 /// Has this thread give way to the others of the process: crowds of marbles come to it, and whoever administers them
