@@ -176,6 +176,16 @@ pub enum CollateralError {
         /// `nextUpdate`.
         since: UnixSeconds,
     },
+    /// What the directory has is out of date beyond use, and no newer one was to be had.
+    #[error(
+        "collateral in the directory is out of date since {since}, and a newer one was not to be had: {error}"
+    )]
+    DirectoryOutOfDate {
+        /// `nextUpdate`.
+        since: UnixSeconds,
+        /// Why not.
+        error: Box<Self>,
+    },
     /// Collateral older than what is held.
     #[error("collateral from {origin} ends at {found}, before what is held, which ends at {held}")]
     Older {
@@ -240,7 +250,7 @@ impl CollateralError {
         )
     }
 
-    /// A word for metrics; there is one for each variant.
+    /// A word for metrics; there is one for each variant, and where the directory's is out of date that of the other reason.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "unreachable",
@@ -255,6 +265,7 @@ impl CollateralError {
             Self::Malformed { .. } => "malformed",
             Self::Refused { .. } => "refused",
             Self::OutOfDate { .. } => "out_of_date",
+            Self::DirectoryOutOfDate { error, .. } => error.kind(),
             Self::Older { .. } => "older",
             Self::NotInDirectory { .. } => "not_in_directory",
             Self::Directory { .. } => "directory",

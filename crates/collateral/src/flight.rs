@@ -234,7 +234,18 @@ impl Inner {
                 Some(found) if matches!(error, CollateralError::NotInDirectory { .. }) => {
                     Err(out_of_date(&found))
                 }
-                _ => Err(error),
+                // Callers ask for another product line, or blame the evidence, for these.
+                Some(_) if error.is_about_evidence() || matches!(error, CollateralError::NotKnown { .. }) => {
+                    Err(error)
+                }
+                Some(found) => Err(match found.stale_since(self.now()) {
+                    Some(since) => CollateralError::DirectoryOutOfDate {
+                        since,
+                        error: Box::new(error),
+                    },
+                    None => error,
+                }),
+                None => Err(error),
             }
         })
     }

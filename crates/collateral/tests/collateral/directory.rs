@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use marblerun_attestation::claims::{SnpProduct, SnpSigningKey};
 use marblerun_attestation::collateral::{CollateralNeeded, DcapTee};
-use marblerun_attestation::fakes::{IntelPlatform, SnpPlatform, SoftwareTee};
+use marblerun_attestation::fakes::{self, IntelPlatform, SnpPlatform, SoftwareTee};
 use marblerun_attestation::{
     Collateral, DcapCollateral, ProductionRoots, Quote, ReportBinding, SimulationRoots, SnpCollateral,
     UnixSeconds, Verifier,
 };
-use marblerun_collateral::fakes::Service;
+use marblerun_collateral::fakes::{Behaviour, Service};
 use marblerun_collateral::{
     Asker, CollateralError, Collaterals, Config, Freshness, Item, Source, StartError,
 };
@@ -210,6 +210,34 @@ async fn out_of_date_it_is_used_within_the_grace_and_said() {
         );
         clock.set(NOW + DAY);
         assert_eq!(get(&lenient, &needed).await.unwrap_err().kind(), "out_of_date");
+    }
+}
+
+/// The service is not to blame alone: whoever carries files over learns that they are too old.
+#[tokio::test]
+async fn files_out_of_date_are_told_beside_what_the_service_did() {
+    let directory = TempDir::new().unwrap();
+    write(directory.path(), &Collateral::Dcap(platform(|_| {})));
+    write(directory.path(), &Collateral::Snp(amd(SnpProduct::Milan, |_| {})));
+    let service = Service::start().await.unwrap();
+    service.behave(&Behaviour::Status(500));
+    let clock = TestClock::new();
+    let config = Config {
+        directory: Some(directory.path().to_owned()),
+        ..config(&service)
+    };
+    let collaterals = Collaterals::new(config, SimulationRoots::development(), clock.clock()).unwrap();
+    assert_eq!(get(&collaterals, &sgx()).await, Ok(Freshness::Fresh));
+    clock.set(fakes::UNTIL.0 + 3600);
+    for needed in [sgx(), milan()] {
+        let error = get(&collaterals, &needed).await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with("collateral in the directory is out of date since ") && text.contains("500"),
+            "{text}"
+        );
+        // Metrics and what strangers learn depend on the reason alone.
+        assert_eq!((error.kind(), error.is_about_evidence()), ("status", false));
     }
 }
 
