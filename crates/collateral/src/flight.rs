@@ -226,14 +226,15 @@ impl Inner {
                 Ok(fetched) => return Ok(Arc::new(fetched)),
                 Err(error) => error,
             };
+            let no_service = matches!(error, CollateralError::NotInDirectory { .. });
             match in_directory {
+                // Of no use: why the list was not to be had says more than that it is not there.
+                Some(found) if self.lacks_list(&found.piece) && !no_service => Err(error),
                 Some(found) if self.usable(&key, &found, self.now()).is_some() => {
                     tracing::warn!(%error, "only the directory has collateral, out of date or not all of it: {key}");
                     Ok(found)
                 }
-                Some(found) if matches!(error, CollateralError::NotInDirectory { .. }) => {
-                    Err(out_of_date(&found))
-                }
+                Some(found) if no_service => Err(out_of_date(&found)),
                 // Callers ask for another product line, or blame the evidence, for these.
                 Some(_) if error.is_about_evidence() || matches!(error, CollateralError::NotKnown { .. }) => {
                     Err(error)
@@ -253,9 +254,13 @@ impl Inner {
     /// Whether a piece has all its parts: the directory may have only some of a product line.
     fn is_whole(&self, piece: &Piece) -> bool {
         match piece {
-            Piece::SnpLine(line) => line.chain.is_some() && (line.list.is_some() || !self.revocation),
+            Piece::SnpLine(line) => line.chain.is_some() && !self.lacks_list(piece),
             Piece::Dcap(_) | Piece::SnpEndorsement(_) => true,
         }
+    }
+
+    fn lacks_list(&self, piece: &Piece) -> bool {
+        matches!(piece, Piece::SnpLine(line) if line.list.is_none() && self.revocation)
     }
 
     /// What the directory has, if it passes, or is out of date beyond use.

@@ -114,7 +114,7 @@ fn write_secret(dice: &TestDice) -> Box<dyn FnMut() + '_> {
     let role = json!({"ResourceType": "Secrets", "ResourceNames": ["u"], "Actions": ["WriteSecret"]});
     section(&mut manifest, "Roles", json!({"r": role}));
     // None of them refers to the secret.
-    let marbles = manifest["Marbles"].as_object_mut().unwrap();
+    let marbles = manifest.pointer_mut("/Marbles").unwrap().as_object_mut().unwrap();
     for index in 0..1000 {
         let parameters = json!({"Env": {"KEY": format!("{{{{ hex .Secrets.s{index} }}}}")}});
         marbles.insert(
@@ -128,7 +128,7 @@ fn write_secret(dice: &TestDice) -> Box<dyn FnMut() + '_> {
         ..Upload::default()
     };
     let uploads: BTreeMap<_, _> = [(Arc::from("u"), upload)].into();
-    let mut write = move || {
+    let write = move || {
         let prepared = write_secrets::prepare(&state, Some(&user), &uploads).unwrap();
         black_box(decided(write_secrets::decide(&state, &prepared, &ambient(dice))));
     };

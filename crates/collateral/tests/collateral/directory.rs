@@ -281,12 +281,18 @@ async fn parts_that_the_directory_lacks_are_named_or_fetched() {
     );
 
     let service = Service::start().await.unwrap();
-    let config = Config {
-        directory: Some(directory.path().to_owned()),
-        ..config(&service)
+    let online = || {
+        let config = Config {
+            directory: Some(directory.path().to_owned()),
+            ..config(&service)
+        };
+        Collaterals::new(config, SimulationRoots::development(), clock.clock()).unwrap()
     };
-    let online = Collaterals::new(config, SimulationRoots::development(), clock.clock()).unwrap();
-    assert_eq!(get(&online, &milan()).await, Ok(Freshness::Fresh));
+    service.behave(&Behaviour::Status(503));
+    let error = get(&online(), &milan()).await.unwrap_err();
+    assert_eq!(error.kind(), "status", "{error}");
+    service.behave(&Behaviour::Good);
+    assert_eq!(get(&online(), &milan()).await, Ok(Freshness::Fresh));
     assert_eq!(
         service.requests_with("blSPL"),
         0,
