@@ -103,6 +103,23 @@ impl Quote {
         Ok(unverified_report_data(kind, evidence).copied())
     }
 
+    /// Bytes behind the end of an SGX quote, which its own lengths tell. Verification bears zeros there, but who signs
+    /// something that is to be read with what follows must not. 0 for other evidence, and where the end is not told.
+    pub fn bytes_behind(&self) -> usize {
+        const LENGTH_OF_SIGNATURE_DATA: usize = QUOTE_HEADER_SIZE + SGX_REPORT_BODY_SIZE;
+        let Ok((EvidenceKind::SgxV3, quote)) = self.recognise() else {
+            return 0;
+        };
+        let length = quote
+            .get(LENGTH_OF_SIGNATURE_DATA..)
+            .and_then(|rest| rest.first_chunk::<4>());
+        let Some(length) = length.and_then(|bytes| usize::try_from(u32::from_le_bytes(*bytes)).ok()) else {
+            return 0;
+        };
+        let end = (LENGTH_OF_SIGNATURE_DATA + 4).saturating_add(length);
+        quote.len().saturating_sub(end)
+    }
+
     /// Which format the bytes have, as far as their fixed fields and lengths tell.
     ///
     /// # Errors

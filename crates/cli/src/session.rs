@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use marblerun_attestation::TcbStatus;
 use marblerun_client::rest::{text, v2};
 use marblerun_client::{
     Address, Attested, CertificateChain, ClientIdentity, ConnectError, Connector, EvidencePolicy,
@@ -273,6 +274,14 @@ fn policy(flags: &GlobalFlags) -> Result<EvidencePolicy> {
             "{} names neither UniqueID nor SignerID: any code will do",
             path.display()
         ));
+    }
+    for status in &flags.accepted_tcb_statuses {
+        if status.parse::<TcbStatus>().is_err() {
+            let known = TcbStatus::ALL.map(TcbStatus::as_str).join(", ");
+            warning(&format!(
+                "--accepted-tcb-statuses: no platform has the status {status:?}; there are {known}"
+            ));
+        }
     }
     Ok(EvidencePolicy {
         enclave,

@@ -332,6 +332,16 @@ async fn quotes_are_verified_and_their_status_signed_whatever_they_are_of() {
         reply["data"]["sgxQuote"].as_str().unwrap().contains("step 4, "),
         "{reply}"
     );
+    // A length that somebody chose could make the beginning of the status the end of a quote.
+    for behind in [1, 3] {
+        let (code, reply) = sign(&[quote(7), vec![0; behind]].concat()).await;
+        let reason = format!("{behind} bytes stand behind the end of the quote: expected the quote alone");
+        assert_eq!(
+            (code, &reply["data"]["sgxQuote"]),
+            (400, &json!(reason)),
+            "{reply}"
+        );
+    }
     let tdx = evidence("tdx", "{}")(b"certificate");
     let (code, reply) = sign(&tdx).await;
     assert_eq!(code, 400, "{reply} {}", program.log());

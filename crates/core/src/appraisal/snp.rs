@@ -17,12 +17,12 @@ pub(super) fn appraise(
     snp: &SnpPackage,
     claims: &SnpClaims,
 ) -> ControlFlow<()> {
-    if !snp.debug {
+    if snp.debug.is_none() {
         rules.equal("Debug", package.debug, claims.debug)?;
     }
     let mut own = rules.below("SNP");
-    if snp.debug {
-        own.equal("Debug", true, claims.debug)?;
+    if let Some(expected) = snp.debug {
+        own.equal("Debug", expected, claims.debug)?;
     }
     // An agent could move the guest, with all it knows, to a platform nobody appraised.
     own.tell(

@@ -14,12 +14,12 @@ pub(super) fn appraise(
     tdx: &TdxPackage,
     claims: &TdxClaims,
 ) -> ControlFlow<()> {
-    if !tdx.debug {
+    if tdx.debug.is_none() {
         rules.equal("Debug", package.debug, claims.debug)?;
     }
     let mut own = rules.below("TDX");
-    if tdx.debug {
-        own.equal("Debug", true, claims.debug)?;
+    if let Some(expected) = tdx.debug {
+        own.equal("Debug", expected, claims.debug)?;
     }
     let mut measured = |field, expected: &Option<[u8; 48]>, found| match expected {
         Some(expected) => own.equal_bytes(field, expected, found),

@@ -406,10 +406,18 @@ fn debug_of_one_tee_or_of_the_package_is_compared() {
     };
     let inner = Package {
         snp: Some(Box::new(SnpPackage {
-            debug: true,
+            debug: Some(true),
             ..*package().snp.unwrap()
         })),
-        ..with_tdx(package(), |tdx| tdx.debug = true)
+        ..with_tdx(package(), |tdx| tdx.debug = Some(true))
+    };
+    let inner_not = Package {
+        debug: true,
+        snp: Some(Box::new(SnpPackage {
+            debug: Some(false),
+            ..*package().snp.unwrap()
+        })),
+        ..with_tdx(package(), |tdx| tdx.debug = Some(false))
     };
     let production = [of_sgx(|_| ()), of_tdx(|_| ()), of_snp(|_| ())];
     let debug = [
@@ -422,10 +430,22 @@ fn debug_of_one_tee_or_of_the_package_is_compared() {
         assert_eq!(refused(&outer, debug), "accepted");
     }
     let [sgx, tdx, snp] = &production;
+    assert_eq!(refused(&inner_not, sgx), "P.Debug: expected true, found false");
+    assert_eq!(refused(&inner_not, tdx), "accepted");
+    assert_eq!(refused(&inner_not, snp), "accepted");
     assert_eq!(refused(&inner, sgx), "accepted");
     assert_eq!(refused(&inner, tdx), "P.TDX.Debug: expected true, found false");
     assert_eq!(refused(&inner, snp), "P.SNP.Debug: expected true, found false");
     let [sgx, tdx, snp] = &debug;
+    assert_eq!(refused(&inner_not, sgx), "accepted");
+    assert_eq!(
+        refused(&inner_not, tdx),
+        "P.TDX.Debug: expected false, found true"
+    );
+    assert_eq!(
+        refused(&inner_not, snp),
+        "P.SNP.Debug: expected false, found true"
+    );
     assert_eq!(refused(&inner, sgx), "P.Debug: expected false, found true");
     assert_eq!(refused(&inner, tdx), "accepted");
     assert_eq!(refused(&inner, snp), "accepted");

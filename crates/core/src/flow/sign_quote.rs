@@ -36,13 +36,21 @@ pub struct SignedQuote {
 /// Takes a quote to be verified.
 ///
 /// # Errors
-/// `FeatureDisabled` before anything else; `Malformed` for one that is empty or larger than [`Quote::LIMIT`].
+/// `FeatureDisabled` before anything else; `Malformed` for one that is empty or larger than [`Quote::LIMIT`], and for an SGX
+/// quote with bytes behind it: the status follows the quote's base64 in what is signed, and whoever chose the length could
+/// make the beginning of the status the end of another quote.
 pub fn examine(state: &State, quote: Vec<u8>) -> Result<PostedQuote, Refusal> {
     state.check_feature(FeatureGate::SignQuoteEndpoint)?;
     if quote.is_empty() {
         return Err(not_verifiable("the quote is empty"));
     }
     let quote = Quote::new(quote).map_err(|error| not_verifiable(error.to_string()))?;
+    let behind = quote.bytes_behind();
+    if behind > 0 {
+        return Err(not_verifiable(format!(
+            "{behind} bytes stand behind the end of the quote: expected the quote alone"
+        )));
+    }
     Ok(PostedQuote { quote })
 }
 

@@ -132,6 +132,11 @@ impl<'p, 'd> Field<'p, 'd> {
         self.try_flag().unwrap_or(false)
     }
 
+    /// `true` or `false`, where `false` says something; a value of the wrong type is as good as none.
+    pub fn given_flag(&self) -> Option<bool> {
+        self.given().and(self.try_flag().ok())
+    }
+
     /// A whole number up to `most`; zero counts.
     pub fn number(&self, most: u64) -> Result<Option<u64>, Reported> {
         match self.given() {

@@ -92,8 +92,8 @@ pub struct TdxPackage {
     pub mr_owner: Option<[u8; 48]>,
     /// `MROWNERCONFIG`
     pub mr_owner_config: Option<[u8; 48]>,
-    /// `Debug`; false: that of the package counts.
-    pub debug: bool,
+    /// `Debug`; `None`: that of the package counts.
+    pub debug: Option<bool>,
     /// `AcceptedTCBStatuses`; empty: those of the package count.
     pub accepted_tcb_statuses: Vec<String>,
     /// `AcceptedAdvisories`, compared ignoring case; empty: those of the package count.
@@ -117,8 +117,8 @@ pub struct SnpPackage {
     pub minimum_tcb: Option<SnpMinimumTcb>,
     /// `VMPL`, 0 to 3: the privilege level the report was asked from.
     pub vmpl: u8,
-    /// `Debug`; false: that of the package counts.
-    pub debug: bool,
+    /// `Debug`; `None`: that of the package counts.
+    pub debug: Option<bool>,
 }
 
 /// `MinimumTCB`: the least security version of each component of a SEV-SNP platform.

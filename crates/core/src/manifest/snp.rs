@@ -37,9 +37,9 @@ pub(super) fn read(field: &Field<'_, '_>, asked: &Asked) -> Option<SnpPackage> {
         products: products(&object.field("Product")),
         minimum_tcb: minimum_tcb(&object.field("MinimumTCB")),
         vmpl: small(&object.field("VMPL"), LEAST_PRIVILEGED).unwrap_or(0),
-        debug: object.field("Debug").flag(),
+        debug: object.field("Debug").given_flag(),
     };
-    let strict = asked.used && !asked.debug && !package.debug;
+    let strict = asked.used && !package.debug.unwrap_or(asked.debug);
     let blank = field.is_blank();
     if blank && !(strict && asked.empty) {
         field.warn(

@@ -37,11 +37,11 @@ pub(super) fn read(field: &Field<'_, '_>, asked: &Asked) -> Option<TdxPackage> {
         mr_config_id: measured("MRCONFIGID"),
         mr_owner: measured("MROWNER"),
         mr_owner_config: measured("MROWNERCONFIG"),
-        debug: object.field("Debug").flag(),
+        debug: object.field("Debug").given_flag(),
         accepted_tcb_statuses: statuses(&object.field("AcceptedTCBStatuses")),
         accepted_advisories: advisories(&object.field("AcceptedAdvisories")),
     };
-    let strict = asked.used && !asked.debug && !package.debug;
+    let strict = asked.used && !package.debug.unwrap_or(asked.debug);
     let blank = field.is_blank();
     if blank && !(strict && asked.empty) {
         field.warn(

@@ -83,7 +83,7 @@ fn every_field_is_read() {
             mr_config_id: Some([0xC0; 48]),
             mr_owner: Some([0xB0; 48]),
             mr_owner_config: Some([0xB1; 48]),
-            debug: true,
+            debug: Some(true),
             accepted_tcb_statuses: texts(&["SWHardeningNeeded", "OutOfDate"]),
             accepted_advisories: texts(&["INTEL-SA-1"]),
         })
@@ -104,7 +104,7 @@ fn every_field_is_read() {
                 fmc: Some(1),
             }),
             vmpl: 3,
-            debug: true,
+            debug: Some(true),
         })
     );
     let products = |value| package_of(&all("/SNP/Product", value)).snp.unwrap().products;
