@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use marblerun_attestation::{Quote, ReportBinding, certificate};
 use x509_cert::Certificate;
-use x509_cert::der::{Decode as _, DecodePem as _, Encode as _};
+use x509_cert::der::{Decode as _, Encode as _};
 
 use crate::files;
 
@@ -85,9 +85,14 @@ fn find(content: &[u8]) -> Result<EvidenceFile> {
 
 /// Text of hex digits or in base64 is what it stands for: no evidence in binary is made of such characters alone.
 fn decode(content: &[u8]) -> Result<Content> {
-    let certificate = Certificate::from_pem(content).or_else(|_| Certificate::from_der(content));
-    if let Ok(certificate) = certificate {
+    if let Ok(certificate) = Certificate::from_der(content) {
         return in_certificate(&certificate);
+    }
+    // Of several, as in a file of pins, the one that holds evidence: the root.
+    let certificates = Certificate::load_pem_chain(content).unwrap_or_default();
+    if let Some((first, others)) = certificates.split_first() {
+        let found = others.iter().find_map(|other| in_certificate(other).ok());
+        return in_certificate(first).or_else(|error| found.ok_or(error));
     }
     let (form, bytes) = from_text(content).unwrap_or_else(|| ("binary", content.to_vec()));
     Ok(Content {

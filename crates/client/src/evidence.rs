@@ -182,6 +182,9 @@ pub enum PolicyError {
         /// How many digits it has.
         expected: usize,
     },
+    /// A privilege level that no guest has.
+    #[error("VMPL must be from 0 to 3")]
+    Level,
     /// A guest that could be any.
     #[error("{field} must be given, unless Debug is true")]
     Required {
@@ -228,6 +231,13 @@ mod tests {
             .unwrap_err(),
             PolicyError::Missing { field: "ProductID" }
         );
+        for (level, good) in [(0, true), (3, true), (4, false)] {
+            let measurement = "3e".repeat(48);
+            let read = read(format!(
+                r#"{{"SNP":{{"Measurement":"{measurement}","VMPL":{level}}}}}"#
+            ));
+            assert_eq!(read.is_ok(), good, "{level}");
+        }
         assert_eq!(
             read(r#"{"UniqueID":"00"}"#.to_owned()).unwrap_err(),
             PolicyError::Id { field: "UniqueID" }

@@ -93,6 +93,9 @@ impl ExpectedSnpGuest {
         digits("HostData", self.host_data.as_deref(), 64)?;
         digits("IDKeyDigest", self.id_key_digest.as_deref(), 96)?;
         digits("AuthorKeyDigest", self.author_key_digest.as_deref(), 96)?;
+        if self.vmpl.is_some_and(|level| level > 3) {
+            return Err(PolicyError::Level);
+        }
         if self.measurement.is_none() && !debug {
             return Err(PolicyError::Required { field: "Measurement" });
         }

@@ -124,7 +124,8 @@ async fn a_coordinator_of_each_tee_is_verified_set_up_and_pinned() {
         assert!(!refused.stderr.contains("saved"), "{}", refused.stderr);
         // The evidence that was saved, and the one in the root certificate, read back.
         succeeded(&coordinator.run(&home, &format!("certificate root ADDR {verified} -o root.crt")));
-        for file in ["quote", "root.crt"] {
+        succeeded(&coordinator.run(&home, &format!("certificate chain ADDR {verified} -o chain.crt")));
+        for file in ["quote", "root.crt", "chain.crt"] {
             let explained = home.run(&[
                 "attest",
                 "explain",

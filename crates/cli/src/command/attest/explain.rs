@@ -110,7 +110,13 @@ async fn verify(
     let verifier = evidence::verifier(flags, clock)?;
     match verifier.verify(file.quote.as_bytes(), &file.binding()?).await {
         // Nothing is known of the evidence then.
-        Err(error @ EvidenceError::NoCollateral(_)) => Err(error.into()),
+        Err(error @ EvidenceError::NoCollateral(_)) => Err(match &flags.collateral.collateral_dir {
+            None => error.into(),
+            Some(directory) => anyhow!(error).context(format!(
+                "{} holds nothing it could be verified with (see `marblerun collateral show {0}`)",
+                directory.display()
+            )),
+        }),
         other => Ok(other),
     }
 }
