@@ -29,6 +29,7 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         router,
         on_panic: after_panic,
         error_level,
+        gives_way: true,
     }
 }
 

@@ -58,6 +58,9 @@ impl Server {
             Ok(Err(error)) => return self.failed(peer, "TLS handshake", &error),
             Err(_) => return self.failed(peer, "TLS handshake", &"timed out"),
         };
+        if self.api.gives_way {
+            std::thread::yield_now();
+        }
         let place = tokio::select! {
             place = self.first_bytes(&mut tls, peer, activity) => place,
             () = self.is_stopping() => None,
@@ -269,6 +272,7 @@ impl Service<http::Request<Incoming>> for Requests {
         }
         let activity = Arc::clone(&self.activity);
         let (name, level, on_panic) = (self.api.name, self.api.error_level, self.api.on_panic);
+        let gives_way = self.api.gives_way;
         let method = request.method().clone();
         let path: String = request.uri().path().chars().take(200).collect();
         let mut router = self.api.router.clone();
@@ -297,6 +301,9 @@ impl Service<http::Request<Incoming>> for Requests {
                 unread.drain().await;
             }
             drop((running, reservation));
+            if gives_way {
+                std::thread::yield_now();
+            }
             Ok(response.map(|body| WatchedReply::new(body, activity)))
         };
         Box::pin(answer.instrument(span))

@@ -45,6 +45,8 @@ pub struct Api {
     pub on_panic: fn() -> axum::response::Response,
     /// The level of refused requests and failed connections.
     pub error_level: LogLevel,
+    /// Whether after each handshake and each request other threads that wait for the processor come first.
+    pub gives_way: bool,
 }
 
 /// How much of everything one listener lets its peers have.

@@ -126,6 +126,7 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         router,
         on_panic: reply::after_panic,
         error_level,
+        gives_way: false,
     }
 }
 
