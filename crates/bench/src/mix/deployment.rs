@@ -69,11 +69,11 @@ impl Deployment {
                 "REVISION": revision.to_string(),
             },
             "Files": {
-                "/tmp/key.pem": "{{ pem .MarbleRun.MarbleCert.Private }}",
-                "/tmp/root.pem": "{{ pem .MarbleRun.RootCA.Cert }}",
-                "/tmp/service.pem": "{{ pem .Secrets.service.Cert }}",
-                "/tmp/instance.pem": "{{ pem .Secrets.instance.Cert }}{{ pem .Secrets.instance.Private }}",
-                "/tmp/token": "{{ raw .Secrets.token }}",
+                "/run/service/key.pem": "{{ pem .MarbleRun.MarbleCert.Private }}",
+                "/run/service/root.pem": "{{ pem .MarbleRun.RootCA.Cert }}",
+                "/run/service/service.pem": "{{ pem .Secrets.service.Cert }}",
+                "/run/service/instance.pem": "{{ pem .Secrets.instance.Cert }}{{ pem .Secrets.instance.Private }}",
+                "/run/service/token": "{{ raw .Secrets.token }}",
             },
         });
         let marble = |package: &str, budget: u64| json!({"Package": package, "MaxActivations": budget, "Parameters": parameters});

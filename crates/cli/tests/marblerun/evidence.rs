@@ -265,3 +265,21 @@ fn real_evidence_is_explained_rule_by_rule() {
     let refused = home.run(&["attest", "explain", "junk", "-p", "p", "-m", "m.json"]);
     failed(&refused, "junk is not evidence: unknown format of evidence");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_nobody_looks_at_is_told_where_a_manifest_is_set() {
+    let home = Home::new();
+    let coordinator = start(&home, &["--simulation"]).await;
+    // Misspelled, so that any platform would do.
+    home.write(
+        "m.json",
+        MANIFEST.replacen('{', r#"{"Infrastructures":{"i":{"PCESV":99}},"#, 1),
+    );
+    let set = coordinator.run(&home, "manifest set m.json ADDR -i");
+    succeeded(&set);
+    assert!(
+        set.stderr.contains("Warning") && set.stderr.contains("Infrastructures.i.PCESV"),
+        "{}",
+        set.stderr
+    );
+}

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::flags::switch;
 use crate::manifest_file;
-use crate::output::Output;
+use crate::output::{Output, warning};
 
 /// Arguments of `manifest check`.
 #[derive(Args)]
@@ -69,6 +69,20 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         0 => Ok(()),
         1 => bail!("{} has a problem", arguments.manifest.display()),
         count => bail!("{} has {count} problems", arguments.manifest.display()),
+    }
+}
+
+/// Prints what is odd about a manifest that is about to be set, as a field that nobody looks at. Whether it is valid the
+/// Coordinator says.
+pub fn warn(manifest: &[u8]) {
+    const MOST: usize = 20;
+    let warnings = Finding::of(manifest, false).map_or_else(|_| Vec::new(), |finding| finding.warnings);
+    for (path, message) in warnings.iter().take(MOST) {
+        let line = format!("{path}: {message}");
+        warning(&line.replace(char::is_control, "\u{FFFD}"));
+    }
+    if let Some(more @ 1..) = warnings.len().checked_sub(MOST) {
+        warning(&format!("and {more} more: see `marblerun manifest check`"));
     }
 }
 

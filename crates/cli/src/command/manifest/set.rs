@@ -7,6 +7,7 @@ use clap::Args;
 use marblerun_client::{RequestError, manifest_fingerprint};
 use serde_json::json;
 
+use super::check;
 use crate::flags::GlobalFlags;
 use crate::manifest_file;
 use crate::output::Output;
@@ -30,6 +31,7 @@ pub struct Arguments {
 /// Verifies the Coordinator, sets the manifest, keeps the recovery data and pins.
 pub fn run(arguments: &Arguments, flags: &GlobalFlags, output: &Output) -> Result<()> {
     let manifest = manifest_file::read(&arguments.manifest)?;
+    check::warn(&manifest);
     let place = RecoveryPlace::prepare(arguments.recoverydata.as_deref())?;
     let fingerprint = manifest_fingerprint(&manifest);
     session::run(async {

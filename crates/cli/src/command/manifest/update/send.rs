@@ -9,6 +9,7 @@ use marblerun_client::rest::text::{UPDATE_APPLIED, acknowledgement_message_namin
 use marblerun_client::rest::v2;
 use serde_json::json;
 
+use super::super::check;
 use crate::flags::GlobalFlags;
 use crate::manifest_file;
 use crate::output::Output;
@@ -44,6 +45,9 @@ pub enum What {
 /// Sends the manifest and says whether it is in force, or who is missing.
 pub fn run(what: What, arguments: &Arguments, flags: &GlobalFlags, output: &Output) -> Result<()> {
     let manifest = manifest_file::read(&arguments.manifest)?;
+    if matches!(what, What::Proposal) {
+        check::warn(&manifest);
+    }
     let user = arguments.user.identity()?;
     let place = RecoveryPlace::prepare(arguments.recoverydata.as_deref())?;
     let reply = session::run(async {
