@@ -1,7 +1,8 @@
 //! What evidence is verified with, from the flags.
 
 use anyhow::{Context as _, Result};
-use marblerun_client::EvidenceVerifier;
+use marblerun_attestation::{Quote, ReportBinding};
+use marblerun_client::{EvidenceVerifier, system_clock};
 use marblerun_collateral::{Clock, Config, ServiceUrl, Services, Source, Trust};
 
 use crate::files;
@@ -29,6 +30,19 @@ pub fn verifier(flags: &GlobalFlags, clock: Clock) -> Result<EvidenceVerifier> {
         EvidenceVerifier::hardware(config(chosen, services(chosen)?), clock)
     };
     verifier.context("collateral cannot be had as the flags say")
+}
+
+/// Whether this is evidence of the software TEE, whomever it is about. Asks nobody.
+pub async fn is_simulated(evidence: &[u8]) -> bool {
+    let data = Quote::new(evidence.to_vec())
+        .ok()
+        .and_then(|quote| quote.unverified_report_data().ok().flatten());
+    let verifier = EvidenceVerifier::dangerous_software_tee(Config::new(Source::SoftwareTee), system_clock());
+    let (Some(data), Ok(verifier)) = (data, verifier) else {
+        return false;
+    };
+    let binding = ReportBinding::report_data_itself(data);
+    verifier.verify(evidence, &binding).await.is_ok()
 }
 
 fn config(flags: &CollateralFlags, source: Source) -> Config {

@@ -62,7 +62,7 @@ impl Session {
         };
         // Only to say what kind of Coordinator this is: the command does not depend on it.
         let quote = coordinator.quote(None).await.ok();
-        Ok(Self::new(coordinator, quote))
+        Ok(Self::new(coordinator, quote).await)
     }
 
     /// Verifies the Coordinator anew; with `--insecure` takes whoever answers.
@@ -95,24 +95,29 @@ impl Session {
                 None => warning("the Coordinator has no evidence: nothing was saved"),
             }
         }
-        let session = Self::new(coordinator, Some(quote));
+        let session = Self::new(coordinator, Some(quote)).await;
         // Before anything is sent: what is learnt too late is of no use.
         session.chain().await?;
         Ok(session)
     }
 
-    fn new(coordinator: Attested, quote: Option<v2::Quote>) -> Self {
-        if coordinator.trust() == Trust::SimulatedEvidence {
+    async fn new(coordinator: Attested, quote: Option<v2::Quote>) -> Self {
+        let kind = match &quote {
+            None => None,
+            Some(quote) => match quote.quote.as_ref().map(|evidence| &*evidence.0) {
+                None | Some([]) => Some("simulation"),
+                // Evidence that was verified under the roots of the manufacturers is theirs.
+                Some(evidence)
+                    if coordinator.trust() != Trust::Evidence && evidence::is_simulated(evidence).await =>
+                {
+                    Some("strict simulation")
+                }
+                Some(_) => None,
+            },
+        };
+        if let Some(kind) = kind {
             simulation(&format!(
-                "the Coordinator at {} runs in strict simulation; nothing protects its secrets",
-                coordinator.address()
-            ));
-        } else if quote
-            .as_ref()
-            .is_some_and(|quote| quote.quote.as_ref().is_none_or(|evidence| evidence.0.is_empty()))
-        {
-            simulation(&format!(
-                "the Coordinator at {} runs in simulation; nothing protects its secrets",
+                "the Coordinator at {} runs in {kind}; nothing protects its secrets",
                 coordinator.address()
             ));
         }

@@ -100,7 +100,19 @@ async fn a_coordinator_of_each_tee_is_verified_set_up_and_pinned() {
         succeeded(&set);
         assert!(set.stderr.contains("SIMULATION"), "{}", set.stderr);
         succeeded(&coordinator.run(&home, &format!("manifest verify m.json ADDR {verified}")));
-        succeeded(&coordinator.run(&home, "status ADDR"));
+        for command in [
+            "status ADDR",
+            "status ADDR -i",
+            "manifest log ADDR",
+            "manifest verify m.json ADDR -i",
+        ] {
+            let said = coordinator.run(&home, command);
+            succeeded(&said);
+            assert!(
+                said.stderr.contains("SIMULATION") && said.stderr.contains("strict"),
+                "{said:?}"
+            );
+        }
         assert!(std::fs::metadata(home.file("quote")).unwrap().len() > 1000);
 
         // Without being asked to, nobody takes the software TEE for a TEE.
