@@ -276,7 +276,7 @@ fn policy(flags: &GlobalFlags) -> Result<EvidencePolicy> {
         ExpectedEnclave::from_json(&json).with_context(|| format!("{} is unusable", path.display()))?;
     if !enclave.names_code() {
         warning(&format!(
-            "{} names neither UniqueID nor SignerID: any code will do",
+            "{} does not name the code of each TEE it takes (UniqueID or SignerID; MRTD; Measurement): any will do",
             path.display()
         ));
     }

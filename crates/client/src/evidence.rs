@@ -78,9 +78,12 @@ impl ExpectedEnclave {
         Ok(expected)
     }
 
-    /// Whether it names any code at all; if not, users deserve a warning.
+    /// Whether it names code for each TEE it takes; if not, users deserve a warning.
     pub fn names_code(&self) -> bool {
-        self.unique_id.is_some() || self.signer_id.is_some() || !self.names_sgx()
+        let enclave = self.unique_id.is_some() || self.signer_id.is_some() || !self.names_sgx();
+        let started = |tdx: &ExpectedTdxGuest| tdx.mrtd.is_some();
+        let launched = |snp: &ExpectedSnpGuest| snp.measurement.is_some();
+        enclave && self.tdx.as_ref().is_none_or(started) && self.snp.as_ref().is_none_or(launched)
     }
 
     /// Whether it expects an SGX enclave: unless it names nothing but guests.
@@ -231,6 +234,10 @@ mod tests {
             .unwrap_err(),
             PolicyError::Missing { field: "ProductID" }
         );
+        for guest in [r#""TDX":{}"#, r#""SNP":{"VMPL":1}"#] {
+            let any = read(format!(r#"{{"Debug":true,{guest}}}"#)).unwrap();
+            assert!(!any.names_code(), "{guest}");
+        }
         for (level, good) in [(0, true), (3, true), (4, false)] {
             let measurement = "3e".repeat(48);
             let read = read(format!(

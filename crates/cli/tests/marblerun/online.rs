@@ -575,7 +575,7 @@ async fn without_insecure_the_evidence_decides() {
             "is in SIMULATION: it has no evidence to verify; use --insecure",
         );
         assert!(
-            outcome.stderr.contains("names neither UniqueID nor SignerID"),
+            outcome.stderr.contains("does not name the code"),
             "{}",
             outcome.stderr
         );
