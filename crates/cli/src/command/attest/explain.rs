@@ -126,6 +126,10 @@ fn verification(file: &EvidenceFile, verified: &Result<Claims, EvidenceError>) -
     use marblerun_attestation::policy::Verdict;
     let kind = file.quote.kind()?;
     let (found, verdict) = match verified {
+        Ok(_) if file.binding.is_none() => (
+            format!("{kind}, verified; to which certificate it is bound is not known here"),
+            Verdict::Kept,
+        ),
         Ok(_) => (format!("{kind}, verified"), Verdict::Kept),
         Err(error) => (format!("{kind}, refused at {error}"), Verdict::Broken),
     };
