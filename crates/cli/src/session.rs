@@ -280,6 +280,13 @@ fn policy(flags: &GlobalFlags) -> Result<EvidencePolicy> {
             path.display()
         ));
     }
+    if !enclave.ignored.is_empty() {
+        let (path, names) = (path.display(), enclave.ignored.join(", "));
+        warning(&format!(
+            "{path}: unknown keys are ignored: {}",
+            names.escape_debug()
+        ));
+    }
     for status in &flags.accepted_tcb_statuses {
         if status.parse::<TcbStatus>().is_err() {
             let known = TcbStatus::ALL.map(TcbStatus::as_str).join(", ");

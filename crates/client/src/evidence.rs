@@ -1,9 +1,14 @@
 //! What a Coordinator's evidence must show (`spec/09`).
 
+use std::collections::BTreeMap;
+
 use marblerun_attestation::Claims;
-use marblerun_attestation::policy::{DebugRule, EveryRule, RuleOutcome, Rules, SgxEnclave, sgx_enclave, tcb};
+use marblerun_attestation::policy::{
+    DebugRule, EveryRule, RuleOutcome, Rules, SgxEnclave, misspelled, sgx_enclave, tcb,
+};
 use marblerun_wire::rest::read_body;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::guest::{ExpectedSnpGuest, ExpectedTdxGuest};
 
@@ -33,6 +38,37 @@ pub struct ExpectedEnclave {
     /// The SEV-SNP guest that is expected, if it runs in one.
     #[serde(rename = "SNP")]
     pub snp: Option<ExpectedSnpGuest>,
+    /// Other keys of the file, which are ignored: users deserve a warning.
+    #[serde(skip)]
+    pub ignored: Vec<String>,
+}
+
+const KEYS: &[&str] = &[
+    "UniqueID",
+    "SignerID",
+    "ProductID",
+    "SecurityVersion",
+    "Debug",
+    "TDX",
+    "SNP",
+];
+
+/// The keys of a file of JSON that are none of ours. One that is nearly one of ours is an error.
+fn ignored_keys(json: &[u8]) -> Result<Vec<String>, PolicyError> {
+    let all: BTreeMap<String, IgnoredAny> = read_body(json).map_err(|error| PolicyError::Json {
+        reason: error.to_string(),
+    })?;
+    let mut ignored = Vec::new();
+    for name in all.into_keys() {
+        if KEYS.iter().any(|key| key.eq_ignore_ascii_case(&name)) {
+            continue;
+        }
+        match misspelled(KEYS, &name) {
+            Some(meant) => return Err(PolicyError::Unknown { name, meant }),
+            None => ignored.push(name),
+        }
+    }
+    Ok(ignored)
 }
 
 impl ExpectedEnclave {
@@ -44,6 +80,7 @@ impl ExpectedEnclave {
         let mut expected: Self = read_body(json).map_err(|error| PolicyError::Json {
             reason: error.to_string(),
         })?;
+        expected.ignored = ignored_keys(json)?;
         for (name, id) in [
             ("UniqueID", &mut expected.unique_id),
             ("SignerID", &mut expected.signer_id),
@@ -188,6 +225,23 @@ pub enum PolicyError {
     /// A privilege level that no guest has.
     #[error("VMPL must be from 0 to 3")]
     Level,
+    /// A product line that there is not.
+    #[error("Product: there is no {name:?}, only Milan, Genoa and Turin")]
+    Product {
+        /// What stands there.
+        name: String,
+    },
+    /// A component that not all products have.
+    #[error("MinimumTCB: only Turin has FMC; expected Product to be Turin alone")]
+    Component,
+    /// A key that is nearly one of those that are known: to ignore it would be to leave out a check.
+    #[error("unknown key {name:?}; is {meant} meant?")]
+    Unknown {
+        /// What stands there.
+        name: String,
+        /// Which.
+        meant: &'static str,
+    },
     /// A guest that could be any.
     #[error("{field} must be given, unless Debug is true")]
     Required {
@@ -245,6 +299,33 @@ mod tests {
             ));
             assert_eq!(read.is_ok(), good, "{level}");
         }
+        for (platform, good) in [
+            (r#""Product":"Milan""#, true),
+            (r#""Product":["Milan","Genoa"]"#, true),
+            (r#""Product":"milan""#, false),
+            (r#""Product":7"#, false),
+            (r#""MinimumTCB":{"SNP":8,"Microcode":200}"#, true),
+            (r#""MinimumTCB":{"SNP":256}"#, false),
+            (r#""MinimumTCB":{"Snq":8}"#, false),
+            (r#""MinimumTCB":{"FMC":1}"#, false),
+            (r#""MinimumTCB":{"FMC":0}"#, true),
+            (r#""Product":["Turin"],"MinimumTCB":{"FMC":1}"#, true),
+        ] {
+            let measurement = "3e".repeat(48);
+            let read = read(format!(
+                r#"{{"SNP":{{"Measurement":"{measurement}",{platform}}}}}"#
+            ));
+            assert_eq!(read.is_ok(), good, "{platform}: {read:?}");
+        }
+        assert_eq!(
+            read(format!(r#"{{"UniqueID":"{id}","SecurtyVersion":5}}"#)).unwrap_err(),
+            PolicyError::Unknown {
+                name: "SecurtyVersion".to_owned(),
+                meant: "SecurityVersion"
+            }
+        );
+        let other = read(format!(r#"{{"uniqueid":"{id}","Comment":[1],"A":{{}}}}"#)).unwrap();
+        assert_eq!(other.ignored, ["A", "Comment"]);
         assert_eq!(
             read(r#"{"UniqueID":"00"}"#.to_owned()).unwrap_err(),
             PolicyError::Id { field: "UniqueID" }

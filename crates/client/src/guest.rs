@@ -1,7 +1,8 @@
 //! The guest that is expected of a Coordinator in a confidential virtual machine: keys `TDX` and `SNP` of the file of
 //! `--era-config`, named as in packages of manifests (`spec/08`).
 
-use marblerun_attestation::policy::Rules;
+use marblerun_attestation::claims::SnpProduct;
+use marblerun_attestation::policy::{Rules, SnpMinimumTcb, snp_minimum_tcb, snp_product};
 use marblerun_attestation::{SnpClaims, TdxClaims};
 use serde::Deserialize;
 
@@ -20,6 +21,7 @@ pub struct ExpectedTdxGuest {
     pub mrseam: Option<String>,
     pub mrconfigid: Option<String>,
     pub mrowner: Option<String>,
+    pub mrownerconfig: Option<String>,
 }
 
 /// A SEV-SNP guest. What is not given is not compared.
@@ -38,10 +40,54 @@ pub struct ExpectedSnpGuest {
     /// 0 when it is not given.
     #[serde(rename = "VMPL")]
     pub vmpl: Option<u32>,
+    /// `Milan`, `Genoa` or `Turin`: one of them or several; any when it is not given.
+    pub product: Option<ExpectedProducts>,
+    /// The least security versions of the platform, which has no rating that would say so.
+    #[serde(rename = "MinimumTCB")]
+    pub minimum_tcb: Option<ExpectedTcb>,
+}
+
+/// Product lines of AMD by their names.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected the name of a product or a list of them")]
+pub enum ExpectedProducts {
+    /// This one.
+    One(String),
+    /// One of these.
+    Listed(Vec<String>),
+}
+
+/// Least security versions, each 0 to 255; what is not given, or 0, is not compared.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExpectedTcb {
+    #[serde(rename = "BootLoader")]
+    pub boot_loader: Option<u8>,
+    #[serde(rename = "TEE")]
+    pub tee: Option<u8>,
+    #[serde(rename = "SNP")]
+    pub snp: Option<u8>,
+    #[serde(rename = "Microcode")]
+    pub microcode: Option<u8>,
+    #[serde(rename = "FMC")]
+    pub fmc: Option<u8>,
+}
+
+impl ExpectedTcb {
+    fn minimum(&self) -> SnpMinimumTcb {
+        let given = |version: Option<u8>| version.filter(|version| *version > 0);
+        SnpMinimumTcb {
+            boot_loader: given(self.boot_loader),
+            tee: given(self.tee),
+            snp: given(self.snp),
+            microcode: given(self.microcode),
+            fmc: given(self.fmc),
+        }
+    }
 }
 
 impl ExpectedTdxGuest {
-    fn registers(&self) -> [(&'static str, &Option<String>); 8] {
+    fn registers(&self) -> [(&'static str, &Option<String>); 9] {
         [
             ("MRTD", &self.mrtd),
             ("RTMR0", &self.rtmr0),
@@ -51,6 +97,7 @@ impl ExpectedTdxGuest {
             ("MRSEAM", &self.mrseam),
             ("MRCONFIGID", &self.mrconfigid),
             ("MROWNER", &self.mrowner),
+            ("MROWNERCONFIG", &self.mrownerconfig),
         ]
     }
 
@@ -77,6 +124,7 @@ impl ExpectedTdxGuest {
             &claims.mr_seam,
             &claims.mr_config_id,
             &claims.mr_owner,
+            &claims.mr_owner_config,
         ];
         for ((field, expected), found) in self.registers().into_iter().zip(found) {
             if let Some(expected) = expected {
@@ -99,7 +147,30 @@ impl ExpectedSnpGuest {
         if self.measurement.is_none() && !debug {
             return Err(PolicyError::Required { field: "Measurement" });
         }
+        let products = self.products()?;
+        let minimum = self.minimum_tcb.as_ref().map(ExpectedTcb::minimum);
+        if minimum.is_some_and(|minimum| minimum.fmc.is_some()) && products != [SnpProduct::Turin] {
+            return Err(PolicyError::Component);
+        }
         Ok(())
+    }
+
+    /// The products that are good enough; none: any.
+    fn products(&self) -> Result<Vec<SnpProduct>, PolicyError> {
+        let names = match &self.product {
+            None => &[],
+            Some(ExpectedProducts::One(name)) => std::slice::from_ref(name),
+            Some(ExpectedProducts::Listed(names)) => names.as_slice(),
+        };
+        let mut products = Vec::new();
+        for name in names {
+            let product = SnpProduct::ALL
+                .into_iter()
+                .find(|product| product.as_str() == name)
+                .ok_or_else(|| PolicyError::Product { name: name.clone() })?;
+            products.push(product);
+        }
+        Ok(products)
     }
 
     pub(crate) fn tell(&self, rules: &mut Rules<'_>, claims: &SnpClaims) {
@@ -120,6 +191,11 @@ impl ExpectedSnpGuest {
         }
         let _ = rules.equal("VMPL", self.vmpl.unwrap_or(0), claims.vmpl);
         let _ = rules.equal("migration agent", false, claims.migration_agent_allowed);
+        // Names that are none were refused when the file was read.
+        let _ = snp_product(rules, &self.products().unwrap_or_default(), claims.product);
+        if let Some(minimum) = &self.minimum_tcb {
+            let _ = snp_minimum_tcb(rules, &minimum.minimum(), &claims.tcb);
+        }
     }
 }
 

@@ -6,12 +6,16 @@
 //! at the first rule that is not kept and makes no text before that; [`EveryRule`] writes all of them down.
 
 mod sgx;
+mod snp;
+mod spelling;
 pub mod tcb;
 
 use std::fmt;
 use std::ops::ControlFlow;
 
 pub use self::sgx::{DebugRule, SgxEnclave, sgx_enclave};
+pub use self::snp::{SnpMinimumTcb, snp_minimum_tcb, snp_product};
+pub use self::spelling::misspelled;
 
 /// One rule and what became of it. The rule is public and the evidence the caller's own, so all of it may be told.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -134,6 +134,31 @@ async fn a_coordinator_of_each_tee_is_verified_set_up_and_pinned() {
         );
         failed(&refused, &format!("is not the one expected: {rule}: broken"));
         assert!(!refused.stderr.contains("saved"), "{}", refused.stderr);
+        // A platform of SEV-SNP has no rating: what it must be is asked for in the file.
+        for (platform, broken) in [
+            (r#","Product":["Genoa","Turin"]"#, "SNP.Product"),
+            (r#","MinimumTCB":{"SNP":255}"#, "SNP.MinimumTCB.SNP"),
+        ] {
+            if tee == "snp" {
+                home.write("other.json", policy.replacen("}}", &format!("{platform}}}}}"), 1));
+                let refused = coordinator.run(
+                    &home,
+                    &format!("manifest verify m.json ADDR {verified} --era-config other.json"),
+                );
+                failed(&refused, &format!("is not the one expected: {broken}: broken"));
+            }
+        }
+        // Keys that nobody knows are told, as they ask for nothing.
+        home.write("more.json", policy.replacen('{', r#"{"Comment":"ours","#, 1));
+        let kept = coordinator.run(
+            &home,
+            &format!("manifest verify m.json ADDR {verified} --era-config more.json"),
+        );
+        succeeded(&kept);
+        assert!(
+            kept.stderr.contains("unknown keys are ignored: Comment"),
+            "{kept:?}"
+        );
         // The evidence that was saved, and the one in the root certificate, read back.
         succeeded(&coordinator.run(&home, &format!("certificate root ADDR {verified} -o root.crt")));
         succeeded(&coordinator.run(&home, &format!("certificate chain ADDR {verified} -o chain.crt")));
@@ -282,15 +307,19 @@ fn real_evidence_is_explained_rule_by_rule() {
 async fn a_field_that_nobody_looks_at_is_told_where_a_manifest_is_set() {
     let home = Home::new();
     let coordinator = start(&home, &["--simulation"]).await;
+    let with = |entry: &str| MANIFEST.replacen('{', &format!(r#"{{"Infrastructures":{{"i":{entry}}},"#), 1);
     // Misspelled, so that any platform would do.
-    home.write(
-        "m.json",
-        MANIFEST.replacen('{', r#"{"Infrastructures":{"i":{"PCESV":99}},"#, 1),
+    home.write("m.json", with(r#"{"PCESV":99}"#));
+    let refused = coordinator.run(&home, "manifest set m.json ADDR -i");
+    failed(
+        &refused,
+        "Infrastructures.i.PCESV: unknown field; is PCESVN meant?",
     );
+    home.write("m.json", with(r#"{"PCESVN":99,"Where":"here"}"#));
     let set = coordinator.run(&home, "manifest set m.json ADDR -i");
     succeeded(&set);
     assert!(
-        set.stderr.contains("Warning") && set.stderr.contains("Infrastructures.i.PCESV"),
+        set.stderr.contains("Warning") && set.stderr.contains("Infrastructures.i.Where"),
         "{}",
         set.stderr
     );

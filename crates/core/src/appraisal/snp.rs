@@ -1,13 +1,11 @@
 //! Claims of a SEV-SNP guest against a package.
 
-use std::fmt;
 use std::ops::ControlFlow;
 
 use marblerun_attestation::SnpClaims;
-use marblerun_attestation::claims::SnpProduct;
-use marblerun_attestation::policy::Rules;
+use marblerun_attestation::policy::{Rules, snp_minimum_tcb, snp_product};
 
-use crate::manifest::{Package, SnpMinimumTcb, SnpPackage};
+use crate::manifest::{Package, SnpPackage};
 
 /// What `SNP` does not give itself, the package gives: `Debug`. There is no rating of SEV-SNP platforms, so its lists
 /// of statuses and advisories are not looked at.
@@ -48,50 +46,9 @@ pub(super) fn appraise(
     if let Some(expected) = &snp.author_key_digest {
         own.equal_bytes("AuthorKeyDigest", expected, &claims.author_key_digest)?;
     }
-    if !snp.products.is_empty() {
-        let kept = snp.products.contains(&claims.product);
-        own.tell("Product", kept, OneOf(&snp.products), claims.product)?;
-    }
+    snp_product(&mut own, &snp.products, claims.product)?;
     if let Some(minimum) = &snp.minimum_tcb {
-        appraise_tcb(&mut own.below("MinimumTCB"), minimum, claims)?;
+        snp_minimum_tcb(&mut own, minimum, &claims.tcb)?;
     }
     ControlFlow::Continue(())
-}
-
-/// Against the reported version: the one that the endorsement key stands for.
-fn appraise_tcb(rules: &mut Rules<'_>, minimum: &SnpMinimumTcb, claims: &SnpClaims) -> ControlFlow<()> {
-    let found = claims.tcb;
-    for (field, minimum, found) in [
-        ("BootLoader", minimum.boot_loader, Some(found.boot_loader)),
-        ("TEE", minimum.tee, Some(found.tee)),
-        ("SNP", minimum.snp, Some(found.snp)),
-        ("Microcode", minimum.microcode, Some(found.microcode)),
-        ("FMC", minimum.fmc, found.fmc),
-    ] {
-        match (minimum, found) {
-            (None, _) => {}
-            (Some(minimum), Some(found)) => rules.at_least(field, minimum, found)?,
-            (Some(minimum), None) => rules.tell(
-                field,
-                false,
-                format_args!("at least {minimum}"),
-                "no such component",
-            )?,
-        }
-    }
-    ControlFlow::Continue(())
-}
-
-struct OneOf<'a>(&'a [SnpProduct]);
-
-impl fmt::Display for OneOf<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, product) in self.0.iter().enumerate() {
-            if index > 0 {
-                formatter.write_str(" or ")?;
-            }
-            write!(formatter, "{product}")?;
-        }
-        Ok(())
-    }
 }

@@ -145,7 +145,11 @@ fn compile_sections(
              expected at least one recovery key, or Config.SealMode Disabled",
         );
     }
-    let infrastructures = infrastructures::read(&infrastructure_section)
+    let unusable = match environment {
+        Some(_) => packages::Unusable::IsAProblem,
+        None => packages::Unusable::MatchesNothing,
+    };
+    let infrastructures = infrastructures::read(&infrastructure_section, unusable)
         .into_iter()
         .collect();
 
@@ -160,16 +164,9 @@ fn compile_sections(
         .into_iter()
         .collect();
     let used: std::collections::HashSet<_> = marbles.values().map(|marble| &marble.package).collect();
-    let packages = packages::read(
-        &package_section,
-        |name| used.contains(name),
-        match environment {
-            Some(_) => packages::Unusable::IsAProblem,
-            None => packages::Unusable::MatchesNothing,
-        },
-    )
-    .into_iter()
-    .collect();
+    let packages = packages::read(&package_section, |name| used.contains(name), unusable)
+        .into_iter()
+        .collect();
     drop(used);
     drop(contents);
 

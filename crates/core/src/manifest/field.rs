@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use marblerun_attestation::policy::misspelled;
+
 use super::bytes::decode_base64;
 use super::document::Node;
 use super::path::{Path, Quoted};
@@ -286,15 +288,29 @@ impl<'p, 'd> Field<'p, 'd> {
 
     /// An object with the fields `known`; anything else in it gets a warning.
     pub fn object(&self, known: &'static [&'static str]) -> Result<Object<'p, 'd>, Reported> {
-        self.object_with(known, |path| {
-            self.report
-                .warning(WarningKind::UnknownField, path, "unknown field, it is ignored");
+        self.object_with(known, |path, _| self.unknown_is_ignored(path))
+    }
+
+    /// An object with the reference values `known`. What is not one of them is ignored with a warning, as everywhere,
+    /// unless its name is so near to one of them that it must be meant: to ignore that would be to leave out a check.
+    pub fn references(&self, known: &'static [&'static str]) -> Result<Object<'p, 'd>, Reported> {
+        self.object_with(known, |path, name| match misspelled(known, name) {
+            Some(meant) => {
+                let question = format_args!("unknown field; is {meant} meant?");
+                self.report.problem(path, question);
+            }
+            None => self.unknown_is_ignored(path),
         })
+    }
+
+    fn unknown_is_ignored(&self, path: &Path<'_>) {
+        self.report
+            .warning(WarningKind::UnknownField, path, "unknown field, it is ignored");
     }
 
     /// An object with the fields `known`, where to ignore anything else would be to leave out a check.
     pub fn whole_object(&self, known: &'static [&'static str]) -> Result<Object<'p, 'd>, Reported> {
-        self.object_with(known, |path| {
+        self.object_with(known, |path, _| {
             let known = known.join(", ");
             self.report
                 .problem(path, format_args!("unknown field; there are {known}"));
@@ -304,7 +320,7 @@ impl<'p, 'd> Field<'p, 'd> {
     fn object_with(
         &self,
         known: &'static [&'static str],
-        unknown: impl Fn(&Path<'_>),
+        unknown: impl Fn(&Path<'_>, &str),
     ) -> Result<Object<'p, 'd>, Reported> {
         let mut values = vec![None; known.len()];
         let fields = match self.given() {
@@ -313,12 +329,16 @@ impl<'p, 'd> Field<'p, 'd> {
             Some(_) => return Err(self.expected("an object")),
         };
         let mut spellings = vec![""; known.len()];
+        let mut has_unknown = false;
         for (name, node) in fields {
             let position = known.iter().position(|known| known.eq_ignore_ascii_case(name));
             let slot =
                 position.and_then(|at| Some((values.get_mut(at)?, spellings.get_mut(at)?, known.get(at)?)));
             match slot {
-                None => unknown(&self.path.name(name)),
+                None => {
+                    has_unknown = true;
+                    unknown(&self.path.name(name), name);
+                }
                 Some((Some(_), spelling, known)) => {
                     let (first, second) = (Quoted(spelling), Quoted(name));
                     let message = format!("this field is given more than once, as {first} and as {second}");
@@ -335,6 +355,7 @@ impl<'p, 'd> Field<'p, 'd> {
             report: self.report,
             known,
             values,
+            has_unknown,
         })
     }
 }
@@ -345,6 +366,7 @@ pub(super) struct Object<'p, 'd> {
     report: &'p Report,
     known: &'static [&'static str],
     values: Vec<Option<&'d Node<'d>>>,
+    has_unknown: bool,
 }
 
 impl<'d> Object<'_, 'd> {
@@ -358,6 +380,11 @@ impl<'d> Object<'_, 'd> {
             path: self.path.name(name),
             report: self.report,
         }
+    }
+
+    /// Whether there are fields that are not known.
+    pub fn has_unknown(&self) -> bool {
+        self.has_unknown
     }
 
     /// Reports a problem with the object as a whole.

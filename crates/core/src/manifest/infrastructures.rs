@@ -2,22 +2,29 @@
 
 use super::field::Field;
 use super::model::{Infrastructure, Name};
+use super::packages::Unusable;
 use super::report::WarningKind;
 use super::section::Section;
 
 const FIELDS: &[&str] = &["CPUSVN", "QESVN", "PCESVN", "RootCA"];
 
-/// Reads the section.
-pub(super) fn read(section: &Section<'_, '_>) -> Vec<(Name, Infrastructure)> {
+/// Reads the section. An entry in which nothing can be used is a problem, as every platform would comply with it,
+/// unless the manifest is in force already.
+pub(super) fn read(section: &Section<'_, '_>, unusable: Unusable) -> Vec<(Name, Infrastructure)> {
     section
         .entries
         .iter()
-        .filter_map(|(name, field)| Some((name.clone(), infrastructure(field)?)))
+        .filter_map(|(name, field)| Some((name.clone(), infrastructure(field, unusable)?)))
         .collect()
 }
 
-fn infrastructure(field: &Field<'_, '_>) -> Option<Infrastructure> {
-    let object = field.object(FIELDS).ok()?;
+fn infrastructure(field: &Field<'_, '_>, unusable: Unusable) -> Option<Infrastructure> {
+    let before = field.report.problem_count();
+    let object = match unusable {
+        Unusable::IsAProblem => field.references(FIELDS),
+        Unusable::MatchesNothing => field.object(FIELDS),
+    }
+    .ok()?;
     let cpu_svn = object.field("CPUSVN");
     let bytes = cpu_svn.bytes().ok().flatten();
     if let Some(bytes) = bytes.as_ref().filter(|bytes| bytes.len() != 16) {
@@ -29,7 +36,15 @@ fn infrastructure(field: &Field<'_, '_>) -> Option<Infrastructure> {
         pce_svn: version(&object.field("PCESVN")),
         root_ca: object.field("RootCA").bytes().ok().flatten(),
     };
-    if FIELDS.iter().all(|name| object.field(name).is_zero()) {
+    let nothing = FIELDS.iter().all(|name| object.field(name).is_zero());
+    if nothing && field.report.problem_count() > before {
+        // Something was meant, and the report says so.
+    } else if nothing && object.has_unknown() && unusable == Unusable::IsAProblem {
+        let known = FIELDS.join(", ");
+        field.problem(format_args!(
+            "none of its properties is known: every platform would comply with it; expected some of {known}"
+        ));
+    } else if nothing {
         field.warn(
             WarningKind::NoEffect,
             "no property is given: every platform complies with this entry",

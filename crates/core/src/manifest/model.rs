@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use marblerun_attestation::claims::SnpProduct;
+pub use marblerun_attestation::policy::SnpMinimumTcb;
 
 use super::template_index::TemplateIndex;
 use crate::access::UserIndex;
@@ -119,21 +120,6 @@ pub struct SnpPackage {
     pub vmpl: u8,
     /// `Debug`; `None`: that of the package counts.
     pub debug: Option<bool>,
-}
-
-/// `MinimumTCB`: the least security version of each component of a SEV-SNP platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SnpMinimumTcb {
-    /// `BootLoader`
-    pub boot_loader: Option<u8>,
-    /// `TEE`
-    pub tee: Option<u8>,
-    /// `SNP`
-    pub snp: Option<u8>,
-    /// `Microcode`
-    pub microcode: Option<u8>,
-    /// `FMC`; only Turin has it.
-    pub fmc: Option<u8>,
 }
 
 /// One entry of `Infrastructures`.

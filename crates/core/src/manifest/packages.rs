@@ -22,12 +22,13 @@ const FIELDS: &[&str] = &[
     "SNP",
 ];
 
-/// What becomes of `TDX` and `SNP` whose reference values cannot be used.
+/// What becomes of reference values that cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unusable {
     /// The manifest is refused.
     IsAProblem,
-    /// Evidence of that TEE never matches the package: a manifest that is in force stays in force.
+    /// Evidence of that TEE never matches the package; a name that is not known is ignored: a manifest that is in
+    /// force stays in force.
     MatchesNothing,
 }
 
@@ -56,8 +57,12 @@ pub(super) fn read(
 }
 
 fn package(field: &Field<'_, '_>, used: bool, unusable: Unusable) -> Option<Package> {
-    let object = field.object(FIELDS).ok()?;
     let before = field.report.problem_count();
+    let object = match unusable {
+        Unusable::IsAProblem => field.references(FIELDS),
+        Unusable::MatchesNothing => field.object(FIELDS),
+    }
+    .ok()?;
     let sgx = SgxPackage {
         unique_id: identity(&object.field("UniqueID")),
         signer_id: identity(&object.field("SignerID")),

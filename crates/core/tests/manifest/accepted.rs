@@ -504,6 +504,20 @@ fn warnings() {
             "unknown field",
         ),
         (
+            "/Infrastructures/here",
+            json!({"QESVN": 2, "Platform": 1}),
+            WarningKind::UnknownField,
+            "Infrastructures.here.Platform",
+            "unknown field",
+        ),
+        (
+            "/Packages/package",
+            json!({"UniqueID": ID, "Comment": "x"}),
+            WarningKind::UnknownField,
+            "Packages.package.Comment",
+            "unknown field",
+        ),
+        (
             "/Extra",
             json!({"a": {"b": 1}}),
             WarningKind::UnknownField,
@@ -582,9 +596,20 @@ fn updates_of_packages() {
 #[test]
 fn a_manifest_in_force_stays_so_whatever_its_packages_match() {
     let too_large = json!({"SignerID": ID, "ProductID": 1, "SecurityVersion": 65_536});
-    let manifest = patched("/Packages/package", too_large).to_string();
-    assert!(check(manifest.as_bytes(), &Limits::default(), &no_hsm()).is_err());
-    assert!(reopen(manifest.into_bytes().into()).is_ok());
+    let misspelled = json!({"UniqueID": ID, "AcceptedAdvisorys": ["INTEL-SA-00334"]});
+    for manifest in [
+        patched("/Packages/package", too_large),
+        patched("/Packages/package", misspelled),
+        patched("/Infrastructures/here", json!({"QESVN": 2, "CPUSVM": [1]})),
+        patched("/Infrastructures/here", json!({"Platform": "x"})),
+    ] {
+        let manifest = manifest.to_string();
+        assert!(
+            check(manifest.as_bytes(), &Limits::default(), &no_hsm()).is_err(),
+            "{manifest}"
+        );
+        assert!(reopen(manifest.into_bytes().into()).is_ok());
+    }
 }
 
 #[test]

@@ -94,7 +94,9 @@ fn enter(raw: &[u8]) -> bool {
             false
         }
     };
-    assert_eq!(reopen(raw.into()).is_ok(), accepted);
+    // Not the other way round: what came into force with an older version is opened, and its reference values that cannot
+    // be used match nothing.
+    assert!(reopen(raw.into()).is_ok() || !accepted);
     let _ = package_update(raw, &limits);
     accepted
 }

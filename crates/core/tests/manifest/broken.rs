@@ -273,7 +273,66 @@ fn infrastructures() {
             "found a string",
         ),
         (p, json!(1), "Infrastructures.here", "expected an object"),
+        (
+            p,
+            json!({"RootCA": [3], "CPUSVM": [1]}),
+            "Infrastructures.here.CPUSVM",
+            "unknown field; is CPUSVN meant?",
+        ),
+        (
+            p,
+            json!({"RootCA": [3], "pcesv": 9}),
+            "Infrastructures.here.pcesv",
+            "unknown field; is PCESVN meant?",
+        ),
+        (
+            p,
+            json!({"Platform": "x"}),
+            "Infrastructures.here",
+            "none of its properties is known",
+        ),
+        (
+            p,
+            json!({"Platform": "x", "QESVN": 0}),
+            "Infrastructures.here",
+            "none of its properties is known",
+        ),
     ]);
+}
+
+#[test]
+fn reference_values_whose_names_are_misspelt() {
+    let p = "/Packages/package";
+    assert_each_refused(vec![
+        (
+            p,
+            json!({"UniqueID": ID, "AcceptedAdvisorys": ["INTEL-SA-00334"]}),
+            "Packages.package.AcceptedAdvisorys",
+            "unknown field; is AcceptedAdvisories meant?",
+        ),
+        (
+            p,
+            json!({"UniqueID": ID, "acceptedTcbStatus": ["UpToDate"]}),
+            "Packages.package.acceptedTcbStatus",
+            "unknown field; is AcceptedTCBStatuses meant?",
+        ),
+        (
+            p,
+            json!({"UniqeID": ID}),
+            "Packages.package.UniqeID",
+            "unknown field; is UniqueID meant?",
+        ),
+        (
+            p,
+            json!({"UniqueID": ID, "TDY": {}}),
+            "Packages.package.TDY",
+            "unknown field; is TDX meant?",
+        ),
+    ]);
+    // The one mistake is one problem: what is missing for it is not a second.
+    assert_eq!(refuse(&patched(p, json!({"UniqeID": ID}))).len(), 1);
+    let entry = patched("/Infrastructures/here", json!({"CPUSVM": [1]}));
+    assert_eq!(refuse(&entry).len(), 1);
 }
 
 #[test]
