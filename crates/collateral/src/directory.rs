@@ -52,6 +52,10 @@ pub(crate) struct Content {
     /// The one that lasts longest comes first. Nothing is verified yet, so that others are there to fall back on: a file
     /// that claims to last longer must not displace one that holds.
     pub(crate) pieces: HashMap<Key, Vec<Candidate>>,
+    /// How many files could not be read.
+    pub(crate) unread: usize,
+    /// The first of them, and why not.
+    pub(crate) first_unread: Option<(String, String)>,
 }
 
 /// A piece, and what to call it in a warning.
@@ -152,6 +156,7 @@ fn list(path: &Path) -> io::Result<Vec<Seen>> {
 
 fn load(path: &Path, files: &[Seen]) -> Content {
     let mut items = Vec::new();
+    let (mut unread, mut first_unread) = (0_usize, None);
     for Seen { name, unusable, .. } in files {
         let item = match unusable {
             Some(why) => Err(why.clone()),
@@ -161,10 +166,16 @@ fn load(path: &Path, files: &[Seen]) -> Content {
             Ok(item) => items.push((name.as_str(), item)),
             Err(why) => {
                 tracing::warn!(directory = %path.display(), file = name, why, "file passed over");
+                unread = unread.saturating_add(1);
+                first_unread.get_or_insert_with(|| (name.clone(), why));
             }
         }
     }
-    Content::of(items)
+    Content {
+        unread,
+        first_unread,
+        ..Content::of(items)
+    }
 }
 
 /// What is no file.
@@ -249,6 +260,7 @@ impl Content {
                         let line = SnpLine {
                             chain: chain.as_ref().map(|(_, pem)| pem.clone()),
                             list: list.as_ref().map(|(_, _, der)| der.clone()),
+                            rest: None,
                         };
                         let until = list.as_ref().map(|(_, until, _)| *until);
                         let names = [

@@ -186,6 +186,17 @@ pub enum CollateralError {
         /// Why not.
         error: Box<Self>,
     },
+    /// The directory has nothing that can be used, and neither had the service, or there is none.
+    #[error("the directory of collateral {directory}; {error}")]
+    Nowhere {
+        /// What is wrong with the directory: what it lacks, or which file was passed over and why.
+        directory: String,
+        /// Why the service had nothing.
+        error: Box<Self>,
+    },
+    /// There is nobody to ask but the directory.
+    #[error("no collateral service is configured")]
+    NoService,
     /// Collateral older than what is held.
     #[error("collateral from {origin} ends at {found}, before what is held, which ends at {held}")]
     Older {
@@ -250,7 +261,7 @@ impl CollateralError {
         )
     }
 
-    /// A word for metrics; there is one for each variant, and where the directory's is out of date that of the other reason.
+    /// A word for metrics; there is one for each variant, and where the directory's cannot be used that of the other reason.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "unreachable",
@@ -265,9 +276,9 @@ impl CollateralError {
             Self::Malformed { .. } => "malformed",
             Self::Refused { .. } => "refused",
             Self::OutOfDate { .. } => "out_of_date",
-            Self::DirectoryOutOfDate { error, .. } => error.kind(),
+            Self::DirectoryOutOfDate { error, .. } | Self::Nowhere { error, .. } => error.kind(),
             Self::Older { .. } => "older",
-            Self::NotInDirectory { .. } => "not_in_directory",
+            Self::NotInDirectory { .. } | Self::NoService => "not_in_directory",
             Self::Directory { .. } => "directory",
             Self::VlekNotPublished => "vlek_not_published",
             Self::MaskedChip => "masked_chip",

@@ -31,9 +31,11 @@ impl Landing<'_> {
             match &outcome {
                 Ok(dated) => {
                     state.cache.put(key, Arc::clone(dated), now);
-                    // What is out of date already is used for a moment, and then looked for again.
+                    // What is out of date already, or lacks a part, is used for a moment, and then looked for again.
                     if dated.stale_since(now).is_some() {
                         state.cache.put_failure(key, out_of_date(dated), now);
+                    } else if let Some(error) = dated.rest_missing() {
+                        state.cache.put_failure(key, error.clone(), now);
                     }
                 }
                 Err(error) => state.cache.put_failure(key, error.clone(), now),

@@ -19,6 +19,7 @@ mod directory;
 mod error;
 #[cfg(feature = "fakes")]
 pub mod fakes;
+mod fetch;
 mod flight;
 mod http;
 mod inspect;
@@ -28,6 +29,7 @@ mod landing;
 mod pace;
 mod piece;
 mod refresh;
+mod shortfall;
 mod snp;
 #[cfg(feature = "software-tee")]
 mod software_tee;

@@ -8,6 +8,8 @@ use marblerun_attestation::claims::{SnpProduct, SnpSigningKey, SnpTcb};
 use marblerun_attestation::collateral::{DcapNeeded, DcapTee, SnpEndorsement};
 use marblerun_attestation::{Collateral, UnixSeconds};
 
+use crate::error::CollateralError;
+
 /// What a piece is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
@@ -143,6 +145,8 @@ pub(crate) struct SnpLine {
     pub(crate) chain: Option<Vec<u8>>,
     /// DER; `None` when revocation is not checked.
     pub(crate) list: Option<Vec<u8>>,
+    /// Why the part that is not there was not to be had, if a service was asked for it.
+    pub(crate) rest: Option<Box<CollateralError>>,
 }
 
 /// A piece with its dates.
@@ -182,5 +186,22 @@ impl Dated {
     /// Whether it is out of date, and since when.
     pub(crate) fn stale_since(&self, now: UnixSeconds) -> Option<UnixSeconds> {
         self.next_update.filter(|end| now > *end)
+    }
+
+    /// Why a part of it was not to be had, if a service was asked for it.
+    pub(crate) fn rest_missing(&self) -> Option<&CollateralError> {
+        match &self.piece {
+            Piece::SnpLine(line) => line.rest.as_deref(),
+            Piece::Dcap(_) | Piece::SnpEndorsement(_) => None,
+        }
+    }
+
+    /// The same, with why its other part was not to be had.
+    pub(crate) fn without_the_rest(&self, error: Option<CollateralError>) -> Self {
+        let mut dated = self.clone();
+        if let Piece::SnpLine(line) = &mut dated.piece {
+            line.rest = error.map(Box::new);
+        }
+        dated
     }
 }

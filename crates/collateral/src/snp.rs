@@ -32,8 +32,11 @@ impl Inner {
         let Piece::SnpLine(line) = &held.dated.piece else {
             return Err(CollateralError::Interrupted);
         };
-        let missing = |what: &str| CollateralError::NotInDirectory {
-            what: format!("{what} of {product}"),
+        let missing = |what: &str| {
+            let nobody_asked = || CollateralError::NotInDirectory {
+                what: format!("{what} of {product}"),
+            };
+            line.rest.as_deref().cloned().unwrap_or_else(nobody_asked)
         };
         if line.chain.is_none() && !needed.intermediate_present {
             return Err(missing("certificate chain"));
@@ -44,6 +47,7 @@ impl Inner {
         let line = SnpLine {
             chain: line.chain.clone(),
             list: line.list.clone().filter(|_| self.revocation),
+            rest: None,
         };
         Ok(Obtained {
             collateral: Arc::new(assemble(&line, endorsement)?),
@@ -86,16 +90,29 @@ impl Inner {
                     };
                     return Ok((*product, Some(der.clone()), held.freshness));
                 }
-                Err(
-                    error @ (CollateralError::NotKnown { .. }
-                    | CollateralError::NotInDirectory { .. }
-                    | CollateralError::VlekNotPublished),
-                ) => last = error,
+                Err(error) if is_of_another_line(&error) => {
+                    // One that names a file says more than that there is none of the next product line.
+                    if !matches!(last, CollateralError::Nowhere { .. }) {
+                        last = error;
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
         Err(last)
     }
+}
+
+/// Whether the platform may still be one of another product line: the directory may have that.
+fn is_of_another_line(error: &CollateralError) -> bool {
+    let in_directory = matches!(error, CollateralError::Nowhere { .. });
+    in_directory
+        || matches!(
+            error,
+            CollateralError::NotKnown { .. }
+                | CollateralError::NotInDirectory { .. }
+                | CollateralError::VlekNotPublished
+        )
 }
 
 /// Puts pieces together.

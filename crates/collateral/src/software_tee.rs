@@ -31,6 +31,7 @@ pub(crate) fn make(key: &Key) -> Result<(Piece, Option<UnixSeconds>), Collateral
             let line = SnpLine {
                 chain: Some(to_pem(&chain).into_bytes()),
                 list: Some(platform.list.sign(&platform.ark_key).map_err(failed)?),
+                rest: None,
             };
             Ok((Piece::SnpLine(line), platform.list.next_update))
         }

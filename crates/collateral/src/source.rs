@@ -116,6 +116,7 @@ async fn from_services(
             let line = SnpLine {
                 chain: Some(chain),
                 list,
+                rest: None,
             };
             Ok((Piece::SnpLine(line), until))
         }

@@ -6,6 +6,7 @@ mod cache;
 mod directory;
 mod failures;
 mod happy;
+mod shortfall;
 mod transport;
 
 use std::sync::Arc;
