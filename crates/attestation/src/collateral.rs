@@ -331,7 +331,19 @@ struct Json {
 }
 
 fn hexadecimal(field: &'static str, text: &str) -> Result<Vec<u8>, CollateralError> {
-    hex::decode(text).map_err(|error| CollateralError::field(field, format!("expected hex, found {error}")))
+    hex::decode(text)
+        .map_err(|error| CollateralError::field(field, format!("expected hex, found {}", not_hex(error))))
+}
+
+/// Why something is not hex. A byte that is not ASCII is shown escaped: it is part of a character, and none itself.
+pub fn not_hex(error: hex::FromHexError) -> String {
+    match error {
+        hex::FromHexError::InvalidHexCharacter { c, index } => match u8::try_from(c) {
+            Ok(byte) => format!("\"{}\" behind {index} bytes", byte.escape_ascii()),
+            Err(_) => error.to_string(),
+        },
+        other => other.to_string(),
+    }
 }
 
 /// SHA-256 as an array.

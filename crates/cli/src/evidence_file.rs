@@ -3,19 +3,18 @@
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use marblerun_attestation::{Quote, ReportBinding, certificate};
+use marblerun_attestation::{EvidenceKind, Quote, ReportBinding, certificate};
 use x509_cert::Certificate;
-use x509_cert::der::{Decode as _, Encode as _};
+use x509_cert::der::oid::ObjectIdentifier;
+use x509_cert::der::{Decode as _, DecodePem as _, Encode as _};
 
 use crate::files;
 
 /// Largest file that is read, in bytes: the largest evidence in hex, with line breaks.
 const LARGEST: usize = 4 * Quote::LIMIT;
-/// Extension of a certificate that holds evidence over its own key (`spec/03`).
-const EVIDENCE_EXTENSION: &str = "2.23.133.5.4.9";
 
 /// Evidence, unverified.
 pub struct EvidenceFile {
@@ -45,6 +44,25 @@ pub struct Content {
     /// The bytes.
     pub bytes: Vec<u8>,
     binding: Option<ReportBinding>,
+    /// Why it is taken as it is, if it looks like text.
+    not_decoded: Option<String>,
+}
+
+impl Content {
+    /// Evidence of a known format.
+    ///
+    /// # Errors
+    /// It is none; of text that could not be decoded, why not.
+    pub fn recognise(self) -> Result<(Quote, EvidenceKind)> {
+        let recognised = Quote::new(self.bytes).and_then(|quote| {
+            let kind = quote.kind()?;
+            Ok((quote, kind))
+        });
+        match (recognised, self.not_decoded) {
+            (Err(error), Some(why)) => bail!("{error}; {why}"),
+            (recognised, _) => Ok(recognised?),
+        }
+    }
 }
 
 /// Reads evidence of a known format, or a certificate (PEM or DER) that holds some. `-` is standard input.
@@ -60,6 +78,7 @@ pub fn open(path: &Path) -> Result<Content> {
 
 fn content(path: &Path) -> Result<Vec<u8>> {
     if path != Path::new("-") {
+        files::refuse_named_pipe(path)?;
         return files::read(path, LARGEST);
     }
     let mut content = Vec::new();
@@ -77,28 +96,77 @@ fn find(content: &[u8]) -> Result<EvidenceFile> {
     if content.is_empty() {
         bail!("the file is empty");
     }
-    let Content { bytes, binding, .. } = decode(content)?;
-    let quote = Quote::new(bytes)?;
-    quote.kind()?;
+    let content = decode(content)?;
+    let binding = content.binding;
+    let (quote, _) = content.recognise()?;
     Ok(EvidenceFile { quote, binding })
 }
 
 /// Text of hex digits or in base64 is what it stands for: no evidence in binary is made of such characters alone.
 fn decode(content: &[u8]) -> Result<Content> {
     if let Ok(certificate) = Certificate::from_der(content) {
-        return in_certificate(&certificate);
+        return in_certificate(&certificate)?.context(NO_EVIDENCE);
     }
-    // Of several, as in a file of pins, the one that holds evidence: the root.
-    let certificates = Certificate::load_pem_chain(content).unwrap_or_default();
-    if let Some((first, others)) = certificates.split_first() {
-        let found = others.iter().find_map(|other| in_certificate(other).ok());
-        return in_certificate(first).or_else(|error| found.ok_or(error));
+    if let Some(found) = among_certificates(content) {
+        return found;
     }
-    let (form, bytes) = from_text(content).unwrap_or_else(|| ("binary", content.to_vec()));
+    let (form, bytes, not_decoded) = match from_text(content) {
+        Some((form, bytes)) => (form, bytes, None),
+        None => ("binary", content.to_vec(), why_not_decoded(content)),
+    };
     Ok(Content {
         form,
         bytes,
         binding: None,
+        not_decoded,
+    })
+}
+
+/// Of several certificates, as in a chain or a file of pins, the one that holds evidence: the root. Other blocks and what
+/// stands between them do not matter.
+fn among_certificates(content: &[u8]) -> Option<Result<Content>> {
+    let mut count = 0_usize;
+    let mut problem = None;
+    for block in blocks(content) {
+        count = count.saturating_add(1);
+        let read = Certificate::from_pem(block).map_err(|error| anyhow!("certificate {count}: {error}"));
+        match read.and_then(|certificate| in_certificate(&certificate)) {
+            Ok(Some(found)) => return Some(Ok(found)),
+            Ok(None) => {}
+            // One that cannot be read says more than one that holds none.
+            Err(error) => drop(problem.get_or_insert(error)),
+        }
+    }
+    match (count, problem) {
+        (0, _) => None,
+        (_, Some(problem)) => Some(Err(problem)),
+        (1, None) => Some(Err(anyhow!("{NO_EVIDENCE}"))),
+        (_, None) => Some(Err(anyhow!(
+            "none of the {count} certificates holds evidence (extension {EVIDENCE_EXTENSION})"
+        ))),
+    }
+}
+
+/// Certificates in PEM, each from its first to its last dash. Quotes have some in them, behind bytes that no text has.
+fn blocks(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    const END: &[u8] = b"-----END CERTIFICATE-----";
+    let find = |text: &[u8], what: &[u8]| text.windows(what.len()).position(|window| window == what);
+    let before = content
+        .get(..find(content, BEGIN).unwrap_or(0))
+        .unwrap_or_default();
+    let mut rest = match before
+        .iter()
+        .any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace())
+    {
+        true => &[],
+        false => content,
+    };
+    std::iter::from_fn(move || {
+        let from = rest.get(find(rest, BEGIN)?..)?;
+        let (block, after) = from.split_at_checked(find(from, END)?.saturating_add(END.len()))?;
+        rest = after;
+        Some(block)
     })
 }
 
@@ -122,23 +190,57 @@ fn from_text(content: &[u8]) -> Option<(&'static str, Vec<u8>)> {
         .map(|bytes| ("base64", bytes))
 }
 
-fn in_certificate(parsed: &Certificate) -> Result<Content> {
+/// What keeps something from being hex or base64, if it looks like text: most of its beginning can be printed.
+fn why_not_decoded(content: &[u8]) -> Option<String> {
+    const SHOWN: usize = 8;
+    let beginning = content.get(..64).unwrap_or(content);
+    let printable = |byte: &&u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    if beginning.is_empty() || beginning.iter().filter(printable).count() < beginning.len() / 4 * 3 {
+        return None;
+    }
+    // The `x` of a prefix is no digit.
+    let start = content.len() - content.trim_ascii_start().len();
+    let prefix = content.get(start..).is_some_and(|text| text.starts_with(b"0x"));
+    let digits = start + if prefix { 2 } else { 0 };
+    let other = |byte: &u8| !byte.is_ascii_hexdigit() && !byte.is_ascii_whitespace();
+    let why = match content.iter().skip(digits).position(other) {
+        Some(at) => {
+            let found = content
+                .iter()
+                .skip(digits + at)
+                .take(SHOWN)
+                .copied()
+                .collect::<Vec<u8>>();
+            format!("found \"{}\" behind {} bytes", found.escape_ascii(), digits + at)
+        }
+        None => "an odd number of digits".to_owned(),
+    };
+    Some(format!("as text it is neither hex ({why}) nor base64"))
+}
+
+/// Extension of a certificate that holds evidence over its own key (`spec/03`).
+const EVIDENCE_EXTENSION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.5.4.9");
+
+const NO_EVIDENCE: &str = "the certificate holds no evidence (extension 2.23.133.5.4.9)";
+
+/// `None`: it holds no evidence.
+fn in_certificate(parsed: &Certificate) -> Result<Option<Content>> {
     let tbs = parsed.tbs_certificate();
     let key = tbs.subject_public_key_info().to_der()?;
-    let extension = tbs
-        .extensions()
-        .and_then(|extensions| {
-            extensions
-                .iter()
-                .find(|extension| extension.extn_id.to_string() == EVIDENCE_EXTENSION)
-        })
-        .context("the certificate holds no evidence (extension 2.23.133.5.4.9)")?;
+    let Some(extension) = tbs.extensions().and_then(|extensions| {
+        extensions
+            .iter()
+            .find(|extension| extension.extn_id == EVIDENCE_EXTENSION)
+    }) else {
+        return Ok(None);
+    };
     let quote = certificate::decode(extension.extn_value.as_bytes(), &key)?;
-    Ok(Content {
+    Ok(Some(Content {
         form: "certificate",
         bytes: quote.as_bytes().to_vec(),
         binding: Some(ReportBinding::public_key(&key)),
-    })
+        not_decoded: None,
+    }))
 }
 
 #[cfg(test)]
@@ -181,6 +283,15 @@ mod tests {
             assert!(refused.contains("expected an SGX quote"), "{refused}");
         }
         assert!(find(b"").is_err());
+    }
+
+    #[test]
+    fn certificates_within_a_quote_are_part_of_it() {
+        // Behind the start of a quote, whole or cut short.
+        for length in [QUOTE.len(), QUOTE.len() - 1] {
+            assert_eq!(decode(&QUOTE[..length]).unwrap().form, "binary");
+        }
+        assert!(QUOTE.windows(5).any(|window| window == b"BEGIN"));
     }
 
     #[test]

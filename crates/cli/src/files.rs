@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -19,6 +19,17 @@ pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>> {
         bail!("{} is longer than {limit} bytes", path.display());
     }
     Ok(content)
+}
+
+/// Refuses a pipe that has a name in a directory: whoever opens it waits for somebody to write, possibly for ever. A pipe
+/// that is open already, as that of `<(command)` in a shell, has a writer, and none of the names it can be reached by is
+/// one of a file.
+pub fn refuse_named_pipe(path: &Path) -> Result<()> {
+    let is_pipe = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+    if is_pipe && fs::canonicalize(path).is_ok() {
+        bail!("{} is a named pipe: expected a regular file", path.display());
+    }
+    Ok(())
 }
 
 /// Reads a file that holds a secret, as [`read`] does, into a buffer that leaves no copies behind.

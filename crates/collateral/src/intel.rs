@@ -1,7 +1,9 @@
 //! Intel's collateral: PCS API v4, as Intel's own service and caching services (PCCS) offer it.
 
 use marblerun_attestation::DcapCollateral;
-use marblerun_attestation::collateral::{CollateralError as Content, DcapCollateralParts, DcapNeeded};
+use marblerun_attestation::collateral::{
+    CollateralError as Content, DcapCollateralParts, DcapNeeded, not_hex,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -126,7 +128,7 @@ fn list(document: Document, body: &[u8]) -> Result<Vec<u8>, CollateralError> {
     hex::decode(text).map_err(|error| {
         malformed(
             document,
-            format!("expected DER or hex of it, found neither: {error}"),
+            format!("expected DER or hex of it, found {}", not_hex(error)),
         )
     })
 }
@@ -217,8 +219,8 @@ async fn signed(
     let (text, signature) = kind
         .read(&answer.body)
         .map_err(|error| malformed(document, error.to_string()))?;
-    let signature =
-        hex::decode(signature).map_err(|error| malformed(document, format!("signature: {error}")))?;
+    let signature = hex::decode(signature)
+        .map_err(|error| malformed(document, format!("signature: {}", not_hex(error))))?;
     Ok(Signed {
         text,
         signature,

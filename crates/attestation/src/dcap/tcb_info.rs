@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use serde::Deserialize;
 
 use super::pck::PlatformId;
-use crate::collateral::CollateralError;
+use crate::collateral::{CollateralError, not_hex};
 use crate::moment::{Period, UnixSeconds};
 use crate::reason::Reason;
 use crate::tcb::TcbStatus;
@@ -267,7 +267,8 @@ pub(super) fn array<const N: usize>(
 ) -> Result<[u8; N], CollateralError> {
     let mut bytes = [0; N];
     hex::decode_to_slice(text, &mut bytes).map_err(|error| {
-        CollateralError::field(field, format!("{name}: expected {N} bytes in hex, found {error}"))
+        let found = not_hex(error);
+        CollateralError::field(field, format!("{name}: expected {N} bytes in hex, found {found}"))
     })?;
     Ok(bytes)
 }

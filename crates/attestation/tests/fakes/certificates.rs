@@ -224,6 +224,18 @@ fn collateral_that_cannot_be_read_is_no_collateral() {
         read(|parts| parts.tcb_info = " ".repeat(DcapCollateral::LIMIT)),
         CollateralError::TooLarge { .. }
     ));
+    // What is no hex is shown escaped, not as other characters.
+    let json = include_str!("../evidence/sgx_v3.collateral.json");
+    let signature = json.find("\"tcb_info_signature\": \"").unwrap() + 23;
+    let mut json = json.to_owned();
+    json.replace_range(signature + 2..signature + 4, "\u{e9}");
+    let error = DcapCollateral::from_json(json.as_bytes())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains(r#"expected hex, found "\xc3" behind 2 bytes"#),
+        "{error}"
+    );
     assert!(matches!(
         DcapCollateral::from_json(b"{}"),
         Err(CollateralError::Json { .. })

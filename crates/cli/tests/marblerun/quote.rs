@@ -236,3 +236,92 @@ fn what_is_no_evidence_is_shown_as_far_as_it_goes() {
         outcome.stderr
     );
 }
+
+#[test]
+fn evidence_is_found_in_any_certificate_of_a_file() {
+    let home = Home::new();
+    let (holding, _) = certificate_with(|_| evidence("sgx_v3.quote"));
+    let other = String::from_utf8(include_bytes!("../golden/alice.crt.pem").to_vec()).unwrap();
+    let key = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
+    for chain in [
+        format!("{other}{holding}"),
+        format!("{holding}{other}"),
+        format!("subject=root\n{other}{key}\nissuer=\u{e9}\n{holding}{key}"),
+        format!("{other}{other}{holding}").replace('\n', "\r\n"),
+    ] {
+        assert_eq!(json(&home, chain)["form"], "certificate");
+    }
+    let broken = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    assert_eq!(json(&home, format!("{broken}{holding}"))["form"], "certificate");
+    for (chain, said) in [
+        (
+            format!("{other}{other}{other}"),
+            "none of the 3 certificates holds evidence",
+        ),
+        (format!("{other}{key}"), "the certificate holds no evidence"),
+        (format!("{other}{broken}"), "certificate 2: "),
+    ] {
+        home.write("chain.pem", chain);
+        let outcome = home.run(&["quote", "show", "chain.pem"]);
+        assert_eq!(outcome.code, 1);
+        assert!(outcome.stderr.contains(said), "{said}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn what_keeps_text_from_being_decoded_is_shown_escaped() {
+    let home = Home::new();
+    home.write("m.json", "{}");
+    for (content, said) in [
+        (
+            &b"0300\n02zz\xc3\x28\x1b"[..],
+            "neither hex (found \"zz\\xc3(\\x1b\" behind 7 bytes) nor base64",
+        ),
+        (b" 0x03000\n", "neither hex (an odd number of digits) nor base64"),
+    ] {
+        home.write("bad", content);
+        let outcome = home.run(&["quote", "show", "bad"]);
+        assert_eq!(outcome.code, 1);
+        assert!(outcome.stderr.contains(said), "{said}: {}", outcome.stderr);
+        assert!(outcome.stderr.is_ascii(), "{}", outcome.stderr);
+    }
+}
+
+/// A pipe with a name waits for whoever writes; one of `<(command)` has somebody who does.
+#[test]
+fn named_pipes_are_refused_and_those_of_a_shell_read() {
+    let home = Home::new();
+    let made = std::process::Command::new("mkfifo")
+        .arg(home.file("pipe"))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    home.write(
+        "m.json",
+        r#"{"Packages":{"p":{"Debug":true,"SignerID":"00"}},"Marbles":{"m":{"Package":"p"}}}"#,
+    );
+    std::os::unix::fs::symlink("pipe", home.file("link")).unwrap();
+    for arguments in [
+        &["quote", "show", "pipe"][..],
+        &["quote", "show", "link"],
+        &["attest", "explain", "pipe", "-p", "p", "-m", "m.json"],
+        &["collateral", "fetch", "-o", "d", "pipe"],
+    ] {
+        let outcome = home.run(arguments);
+        assert_eq!(outcome.code, 1, "{outcome:?}");
+        assert!(
+            outcome
+                .stderr
+                .contains("is a named pipe: expected a regular file"),
+            "{outcome:?}"
+        );
+    }
+    home.write("evidence", evidence("sgx_v3.quote"));
+    let shell = format!("{} quote show <(cat evidence)", env!("CARGO_BIN_EXE_marblerun"));
+    let output = std::process::Command::new("bash")
+        .args(["-c", &shell])
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}

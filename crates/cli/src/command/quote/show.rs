@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use marblerun_attestation::EvidenceKind;
 use marblerun_attestation::inspect::{Item, inspect};
-use marblerun_attestation::{EvidenceKind, Quote};
 use serde_json::{Map, Value, json};
 
-use crate::evidence_file::{self, Content};
+use crate::evidence_file;
 use crate::output::{self, Output};
 
 const UNVERIFIED: &str =
@@ -25,8 +25,9 @@ pub struct Arguments {
 /// Prints every field, as far as there are any. Nothing is verified and nothing is fetched. Fails for what is no evidence
 /// of a known format.
 pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
-    let Content { form, bytes, .. } = evidence_file::open(&arguments.file)?;
-    let items = inspect(&bytes);
+    let content = evidence_file::open(&arguments.file)?;
+    let form = content.form;
+    let items = inspect(&content.bytes);
     output::warning(UNVERIFIED);
     let mut text = format!("verified: no\nform: {form}");
     lines(&mut text, &items, 0);
@@ -34,8 +35,8 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         &text,
         &json!({"verified": false, "form": form, "evidence": value(&items)}),
     )?;
-    match Quote::new(bytes).and_then(|quote| quote.kind())? {
-        EvidenceKind::Empty => bail!("there is no evidence in it"),
+    match content.recognise()? {
+        (_, EvidenceKind::Empty) => bail!("there is no evidence in it"),
         _ => Ok(()),
     }
 }
