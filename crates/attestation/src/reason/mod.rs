@@ -95,6 +95,12 @@ pub enum Reason {
     /// A certificate table that contradicts itself.
     #[error("certificate table behind the report: {why}")]
     CertificateTable { why: String },
+    /// Bytes behind a report that no entry of the certificate table names. What pads pages is zero.
+    #[error(
+        "certificate table behind the report: expected zero wherever no entry says there is a certificate, found \
+         {found} other bytes, the first at {at}"
+    )]
+    BytesInNoCertificate { found: usize, at: usize },
 
     // Certificates
     /// Not a certificate, or one that cannot be used.

@@ -248,6 +248,17 @@ fn certificates_may_stand_behind_the_report() {
     assert!(needed.endorsement_key_present && needed.intermediate_present);
     assert_eq!(needed.product, Some(SnpProduct::Milan));
 
+    // Up to the end of the page there may be zeros, and nothing else.
+    let mut padded = evidence.clone();
+    padded.resize(1184 + 4096, 0);
+    judge(padded.clone(), &none).unwrap();
+    padded[1184 + 4095] = 1;
+    refused!(
+        judge(padded, &none),
+        Fields,
+        BytesInNoCertificate { found: 1, at: 4095 }
+    );
+
     evidence[1184 + 16..1184 + 20].copy_from_slice(&u32::MAX.to_le_bytes());
     refused!(judge(evidence, &none), Fields, CertificateTable { .. });
 }

@@ -50,6 +50,16 @@ fn fields() -> Vec<Row> {
                 why: "expected a certificate within 48 bytes, found 9 bytes at 48".to_owned(),
             },
         ),
+        fields(
+            "bytes that are in no certificate",
+            report_bytes(|report| {
+                report.extend([9; 16]);
+                report.extend([48, 0, 0, 0, 1, 0, 0, 0]);
+                report.extend([0; 24]);
+                report.extend([1, 0, 2, 3]);
+            }),
+            Reason::BytesInNoCertificate { found: 2, at: 50 },
+        ),
     ]
 }
 
