@@ -106,12 +106,21 @@ impl Attested {
 
     /// Proposes an update of the manifest: one that raises security versions of packages is applied at once; any
     /// other one as soon as all users needed have acknowledged it, of which the proposal is the first. When the
-    /// update was applied and made new recovery secrets, the reply is the only place they are in.
+    /// update was applied and made new recovery secrets, the reply is the only place they are in. Its message is empty
+    /// unless there is more to say than that, as of a security version that the update lowers.
     ///
     /// # Errors
     /// See [`RequestError`]; refused without the identity of a user who may, and while another update is pending.
-    pub async fn propose_update(&self, manifest: &[u8]) -> Result<v2::UpdateReceived, RequestError> {
-        self.post(path::V2_UPDATE, &carrying(manifest)).await
+    pub async fn propose_update(&self, manifest: &[u8]) -> Result<v2::Acknowledged, RequestError> {
+        let (received, message): (v2::UpdateReceived, _) = self
+            .post_with_message(path::V2_UPDATE, &carrying(manifest))
+            .await?;
+        Ok(v2::Acknowledged {
+            message,
+            missing_users: received.missing_users,
+            missing_acknowledgments: received.missing_acknowledgments,
+            recovery_secrets: received.recovery_secrets,
+        })
     }
 
     /// Acknowledges the pending update, whose manifest must be byte for byte this one. For recovery secrets as

@@ -246,11 +246,20 @@ impl Attested {
         path_and_query: &str,
         body: &B,
     ) -> Result<T, RequestError> {
+        Ok(self.post_with_message(path_and_query, body).await?.0)
+    }
+
+    /// The same, with what the reply says beside its data.
+    pub(crate) async fn post_with_message<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path_and_query: &str,
+        body: &B,
+    ) -> Result<(T, String), RequestError> {
         let body = to_secret_body(body).map_err(|error| RequestError::Unwritable {
             request: describe(&Method::POST, path_and_query),
             reason: error.to_string(),
         })?;
-        self.request(Method::POST, path_and_query, Bytes::from_owner(body))
+        self.request_with_message(Method::POST, path_and_query, Bytes::from_owner(body))
             .await
     }
 
@@ -261,6 +270,16 @@ impl Attested {
         path_and_query: &str,
         body: Bytes,
     ) -> Result<T, RequestError> {
+        Ok(self.request_with_message(method, path_and_query, body).await?.0)
+    }
+
+    /// The same, with what the reply says beside its data.
+    pub(crate) async fn request_with_message<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path_and_query: &str,
+        body: Bytes,
+    ) -> Result<(T, String), RequestError> {
         let request = describe(&method, path_and_query);
         let limit = self.connector.limits.request;
         let (status, answer) = timeout(limit, self.exchange(method, path_and_query, body, &request))
@@ -316,7 +335,12 @@ fn describe(method: &Method, path_and_query: &str) -> String {
     )
 }
 
-fn understand<T: DeserializeOwned>(request: &str, status: u16, answer: &[u8]) -> Result<T, RequestError> {
+/// The data of a reply, and what it says beside them.
+fn understand<T: DeserializeOwned>(
+    request: &str,
+    status: u16,
+    answer: &[u8],
+) -> Result<(T, String), RequestError> {
     const METHOD_NOT_ALLOWED: u16 = 405;
     let not_an_answer = |reason: String| RequestError::NotAnAnswer {
         request: request.to_owned(),
@@ -325,7 +349,7 @@ fn understand<T: DeserializeOwned>(request: &str, status: u16, answer: &[u8]) ->
     };
     let reply: Reply<Option<T>> = read_reply(answer).map_err(|error| not_an_answer(error.to_string()))?;
     match (reply.status, status, reply.data) {
-        (ReplyStatus::Success, 200, Some(data)) => Ok(data),
+        (ReplyStatus::Success, 200, Some(data)) => Ok((data, printable(&reply.message))),
         (ReplyStatus::Success, _, _) => Err(not_an_answer("it claims success".to_owned())),
         (_, METHOD_NOT_ALLOWED, _) => Err(RequestError::NotOffered {
             request: request.to_owned(),
@@ -343,7 +367,7 @@ mod tests {
     use super::*;
 
     fn outcome(status: u16, answer: &str) -> Result<String, RequestError> {
-        understand("GET /x", status, answer.as_bytes())
+        Ok(understand("GET /x", status, answer.as_bytes())?.0)
     }
 
     #[test]

@@ -447,6 +447,58 @@ async fn the_pending_update_is_shown_acknowledged_and_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lowered_security_versions_are_told() {
+    const APPLIED: &str = "All users have acknowledged the update manifest. Update successfully applied";
+    const WAITS: &str = "1 user still needs to acknowledge the update manifest";
+    let waiting = json!({"missingAcknowledgments": 1, "missingUsers": ["alice"]});
+    let applied = json!({"missingAcknowledgments": 0, "missingUsers": null});
+    for (word, data, message, said) in [
+        (
+            "apply",
+            &applied,
+            String::new(),
+            "Update manifest set successfully\n",
+        ),
+        (
+            "apply",
+            &applied,
+            format!("{APPLIED}. SecurityVersion lowered: s from 6 to 2"),
+            "Update manifest set successfully\nSecurityVersion lowered: s from 6 to 2\n",
+        ),
+        (
+            "apply",
+            &waiting,
+            format!("{WAITS}. The update lowers SecurityVersion: s from 6 to 2"),
+            "1 user still needs to acknowledge the update manifest: alice\nThe update lowers SecurityVersion: s from 6 to 2\n",
+        ),
+        (
+            "acknowledge",
+            &waiting,
+            format!("{WAITS}: alice. The update lowers SecurityVersion: s from 6 to 2"),
+            "1 user still needs to acknowledge the update manifest: alice\nThe update lowers SecurityVersion: s from 6 to 2\n",
+        ),
+    ] {
+        let mut body = json!({"status": "success", "data": data});
+        let place = if word == "apply" {
+            &mut body
+        } else {
+            &mut body["data"]
+        };
+        place["message"] = json!(message);
+        let body = body.to_string();
+        let (home, coordinator) = playing(move |asked| asked.starts_with("POST").then(|| reply(&body))).await;
+        home.write("user.crt", golden("bob.crt.pem"));
+        home.write("user.key", golden("bob.key.pem"));
+        home.write("m.json", "{}");
+        let outcome = coordinator
+            .run(&home, &words(&format!("manifest update {word} m.json ADDR")))
+            .await;
+        succeeded(&outcome);
+        assert_eq!(outcome.stdout, said);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn new_recovery_data_is_kept() {
     let recovery = json!({"one": "AQI=", "two": "AwQ="});
     for (word, line, data) in [

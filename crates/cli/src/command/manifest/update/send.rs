@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use marblerun_client::manifest_fingerprint;
-use marblerun_client::rest::text::{UPDATE_APPLIED, acknowledgement_message_naming};
-use marblerun_client::rest::v2;
+use marblerun_client::rest::text::{acknowledgement_message, acknowledgement_message_naming};
 use serde_json::json;
 
 use super::super::check;
@@ -54,24 +53,27 @@ pub fn run(what: What, arguments: &Arguments, flags: &GlobalFlags, output: &Outp
         let session = Session::pinned_as(flags, &arguments.address, user).await?;
         let coordinator = session.coordinator();
         match what {
-            What::Proposal => coordinator.propose_update(&manifest).await.map(proposed),
+            What::Proposal => coordinator.propose_update(&manifest).await,
             What::Acknowledgement => coordinator.acknowledge_update(&manifest).await,
         }
         .map_err(advise_user)
     })?;
     let users = reply.missing_users.unwrap_or_default();
-    let text = if reply.missing_acknowledgments > 0 {
-        acknowledgement_message_naming(reply.missing_acknowledgments, &users)
+    let missing = reply.missing_acknowledgments;
+    let named = acknowledgement_message_naming(missing, &users);
+    // What the Coordinator says beside the fact itself.
+    let more = [named.as_str(), &acknowledgement_message(missing)]
+        .into_iter()
+        .find_map(|fact| reply.message.strip_prefix(fact))
+        .unwrap_or(&reply.message)
+        .trim_start_matches(['.', ':', ';', ' ']);
+    let fact = if missing == 0 {
+        "Update manifest set successfully"
     } else {
-        // What the Coordinator says beside the fact itself.
-        let more = reply
-            .message
-            .strip_prefix(UPDATE_APPLIED)
-            .unwrap_or(&reply.message);
-        let more = more.trim_start_matches(['.', ':', ';', ' ']);
-        let line = if more.is_empty() { "" } else { "\n" };
-        format!("Update manifest set successfully{line}{more}")
+        named.as_str()
     };
+    let line = if more.is_empty() { "" } else { "\n" };
+    let text = format!("{fact}{line}{more}");
     place.report(
         output,
         &text,
@@ -82,13 +84,4 @@ pub fn run(what: What, arguments: &Arguments, flags: &GlobalFlags, output: &Outp
         }),
         reply.recovery_secrets,
     )
-}
-
-fn proposed(received: v2::UpdateReceived) -> v2::Acknowledged {
-    v2::Acknowledged {
-        message: String::new(),
-        missing_users: received.missing_users,
-        missing_acknowledgments: received.missing_acknowledgments,
-        recovery_secrets: received.recovery_secrets,
-    }
 }
