@@ -23,6 +23,7 @@ use tracing::Instrument as _;
 use super::activity::{Activity, WatchedReply};
 use super::body::{Reservation, TimedBody, Unread};
 use super::frames::Frames;
+use super::gathered::{Gathered, Turns};
 use super::panic::CatchPanic;
 use super::{Api, Limits, PeerCertificate, RequestId, Server};
 use crate::observe::at_level;
@@ -80,8 +81,9 @@ impl Server {
             body_bytes: Arc::clone(&self.body_bytes),
         };
         let result = if http2 {
-            let frames = TokioIo::new(Frames::new(tls, Arc::clone(activity)));
-            let connection = http2_builder(&self.limits).serve_connection(frames, requests);
+            let builder = http2_builder(&self.limits);
+            let connection = Gathered::new(Frames::new(tls, Arc::clone(activity)))
+                .turns(|stream| builder.serve_connection(TokioIo::new(stream), requests));
             Box::pin(self.watch(connection, activity)).await
         } else {
             let connection = http1_builder(&self.limits).serve_connection(TokioIo::new(tls), requests);
@@ -232,9 +234,11 @@ impl Graceful for http1::Connection<TokioIo<Tls>, Requests> {
     }
 }
 
-impl Graceful for http2::Connection<TokioIo<Frames<Tls>>, Requests, TokioExecutor> {
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+type Http2 = http2::Connection<TokioIo<Gathered<Frames<Tls>>>, Requests, TokioExecutor>;
+
+impl Graceful for Turns<Http2, Frames<Tls>> {
+    fn graceful_shutdown(mut self: Pin<&mut Self>) {
+        Pin::new(&mut self.connection).graceful_shutdown();
     }
 }
 

@@ -7,6 +7,7 @@ mod activity;
 mod body;
 mod connection;
 mod frames;
+mod gathered;
 mod panic;
 
 use std::net::SocketAddr;
