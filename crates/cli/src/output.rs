@@ -98,7 +98,7 @@ fn print(bytes: &[u8]) -> Result<()> {
 
 /// Marks, embeddings, overrides and isolates of the bidirectional algorithm (UAX #9): they let text be shown in another
 /// order than it has.
-fn is_direction(character: char) -> bool {
+pub fn is_direction(character: char) -> bool {
     matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -1,16 +1,18 @@
 //! One look at `/metrics`: the text format of Prometheus over plain HTTP.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// How long the Coordinator may take for each step.
+use crate::output::is_direction;
+
+/// How long the Coordinator may take for its whole answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes that are read at most.
-const LIMIT: u64 = 64 << 20;
+const LIMIT: usize = 16 << 20;
 
 /// What was told at one moment.
 pub struct Scrape {
@@ -68,20 +70,51 @@ impl Scrape {
 fn get(address: &str) -> Result<String> {
     let mut addresses = address.to_socket_addrs().context("expected host:port")?;
     let first = addresses.next().context("the name has no address")?;
+    let end = Instant::now() + PATIENCE;
     let mut stream = TcpStream::connect_timeout(&first, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let request = format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\nAccept: text/plain\r\n\r\n");
     stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(LIMIT).read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let answer = read_until(&mut stream, end)?;
+    let answer = String::from_utf8_lossy(&answer);
     let (header, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
-    let status = header.lines().next().unwrap_or_default();
+    let mut lines = header.lines();
+    let status = lines.next().unwrap_or_default();
     if status.split(' ').nth(1) != Some("200") {
         bail!("the answer is {status:?}");
     }
+    let announced = lines
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, length)| length.trim().parse::<usize>().ok());
+    if announced.is_some_and(|length| length > body.len()) {
+        bail!("the answer breaks off after {} bytes", body.len());
+    }
     Ok(body.to_owned())
+}
+
+/// All that comes, if it comes in time.
+fn read_until(stream: &mut TcpStream, end: Instant) -> Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            bail!("the answer takes longer than {} seconds", PATIENCE.as_secs());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut piece) {
+            Ok(0) => return Ok(answer),
+            Ok(length) => answer.extend_from_slice(piece.get(..length).unwrap_or_default()),
+            // That the time is over, which the next round tells.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+        if answer.len() > LIMIT {
+            bail!("the answer has more than {} MiB", LIMIT >> 20);
+        }
+    }
 }
 
 /// `name{label="value",…} value`; anything else is none.
@@ -110,21 +143,32 @@ fn sample(line: &str) -> Option<Sample> {
     })
 }
 
-/// The text up to the quote that ends it, and what follows.
+/// The text up to the quote that ends it, and what follows. What is not to be seen in it is shown to be there: it could
+/// make lines of its own, or have a terminal do something.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();
     while let Some((at, character)) = characters.next() {
-        match character {
+        let character = match character {
             '"' => return Some((value, text.get(at + 1..)?)),
-            '\\' => value.push(match characters.next()?.1 {
+            '\\' => match characters.next()?.1 {
                 'n' => '\n',
                 other => other,
-            }),
-            other => value.push(other),
-        }
+            },
+            other => other,
+        };
+        value.push(visible(character));
     }
     None
+}
+
+fn visible(character: char) -> char {
+    let hidden = character.is_control() || is_direction(character);
+    if hidden || matches!(character, '\u{2028}' | '\u{2029}') {
+        char::REPLACEMENT_CHARACTER
+    } else {
+        character
+    }
 }
 
 #[cfg(test)]
@@ -142,7 +186,10 @@ mod tests {
         let text = "# HELP a A.\na{x=\"1\",y=\"\\\"q\\\" \\\\ \\n}\"} 2\na{x=\"1\",y=\"\"} 3\nb NaN\nc{ 1\nd\ne{x=\"} 1\nf one\n";
         let scrape = at(Instant::now(), text);
         assert_eq!(scrape.by("a", "x"), [("1".to_owned(), 5.0)].into());
-        assert_eq!(scrape.by("a", "y").keys().next_back().unwrap(), "\"q\" \\ \n}");
+        assert_eq!(
+            scrape.by("a", "y").keys().next_back().unwrap(),
+            "\"q\" \\ \u{fffd}}"
+        );
         assert!(scrape.value("b").unwrap().is_nan());
         assert_eq!(scrape.samples.len(), 3);
         assert!(scrape.says("x", "1") && !scrape.says("x", "2"));

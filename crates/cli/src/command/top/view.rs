@@ -1,11 +1,17 @@
 //! What is shown of two looks.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use super::scrape::Scrape;
+
+/// What a terminal has room for.
+#[derive(Clone, Copy)]
+pub struct Room {
+    pub rows: usize,
+    pub columns: usize,
+}
 
 /// What went on between two looks.
 pub struct View {
@@ -77,12 +83,12 @@ impl View {
             activations: activations.collect(),
             refusals: refusals.collect(),
             commits: Commits::between(before, now, rate),
-            collateral_age: age.filter(|age| !age.is_nan()),
+            collateral_age: age.filter(|age| (0.0..1e12).contains(age)),
         }
     }
 
-    /// For people.
-    pub fn text(&self) -> String {
+    /// For people. The busiest come first; where there is no room for all, the rest of them is a number.
+    pub fn text(&self, room: Option<Room>) -> String {
         let phase = match self.phase {
             1 => "1, recovery",
             2 => "2, accepting a manifest",
@@ -90,40 +96,38 @@ impl View {
             _ => "unknown",
         };
         let mode = if self.simulated { "   SIMULATION" } else { "" };
-        let mut text = format!("phase       {phase}{mode}\n");
-        let _ = writeln!(text, "state       {} bytes", self.state_bytes);
-        let _ = writeln!(text, "commits     {}", self.commits.text());
         let age = match self.collateral_age {
             None => "none is relied on".to_owned(),
             Some(seconds) => format!("{:.1} days old", seconds / 86_400.0),
         };
-        let _ = writeln!(text, "collateral  {age}");
-        let _ = writeln!(
-            text,
-            "\n{:<30} {:>12} {:>12} {:>12}",
-            "ACTIVATIONS OF", "SUCCEEDED", "FAILED", "A SECOND"
-        );
-        for of in &self.activations {
-            let failed = of.total - of.succeeded;
-            let _ = writeln!(
-                text,
-                "{:<30} {:>12} {failed:>12} {:>12.1}",
-                of.marble_type, of.succeeded, of.per_second
-            );
-        }
-        let _ = writeln!(
-            text,
-            "\n{:<30} {:>12} {:>12} {:>12}",
-            "REFUSED AS", "REQUESTS", "", "A SECOND"
-        );
-        for refused in &self.refusals {
-            let _ = writeln!(
-                text,
-                "{:<30} {:>12} {:>12} {:>12.1}",
-                refused.what, refused.total, "", refused.per_second
-            );
-        }
-        text.trim_end().to_owned()
+        let mut lines = vec![
+            format!("phase       {phase}{mode}"),
+            format!("state       {} bytes", count(self.state_bytes)),
+            format!("commits     {}", self.commits.text()),
+            format!("collateral  {age}"),
+        ];
+        let mut types: Vec<_> = self.activations.iter().collect();
+        types.sort_by(|one, other| busier((one.per_second, one.total), (other.per_second, other.total)));
+        let types: Vec<_> = types.into_iter().map(Activations::line).collect();
+        let mut reasons: Vec<_> = self.refusals.iter().collect();
+        reasons.sort_by(|one, other| busier((one.per_second, one.total), (other.per_second, other.total)));
+        let reasons: Vec<_> = reasons.into_iter().map(Counted::line).collect();
+        // Both lists have an empty line and a heading.
+        let free = room.map_or(usize::MAX, |room| room.rows.saturating_sub(lines.len() + 4));
+        let for_reasons = reasons
+            .len()
+            .min((free / 2).max(free.saturating_sub(types.len())));
+        let for_types = free.saturating_sub(for_reasons);
+        lines.extend([
+            String::new(),
+            row("ACTIVATIONS OF", "SUCCEEDED", "FAILED", "A SECOND"),
+        ]);
+        lines.extend(listed(types, for_types));
+        lines.extend([String::new(), row("REFUSED AS", "REQUESTS", "", "A SECOND")]);
+        lines.extend(listed(reasons, for_reasons));
+        let columns = room.map_or(usize::MAX, |room| room.columns);
+        let cut = |line: String| line.chars().take(columns).collect::<String>();
+        lines.into_iter().map(cut).collect::<Vec<_>>().join("\n")
     }
 
     /// For programs.
@@ -156,6 +160,62 @@ impl View {
     }
 }
 
+impl Activations {
+    fn line(&self) -> String {
+        let (succeeded, failed) = (count(self.succeeded), count(self.total - self.succeeded));
+        row(&self.marble_type, &succeeded, &failed, &speed(self.per_second))
+    }
+}
+
+impl Counted {
+    fn line(&self) -> String {
+        row(&self.what, &count(self.total), "", &speed(self.per_second))
+    }
+}
+
+fn row(name: &str, one: &str, other: &str, per_second: &str) -> String {
+    const WIDTH: usize = 30;
+    let name = if name.chars().count() > WIDTH {
+        name.chars().take(WIDTH - 1).chain(['…']).collect()
+    } else {
+        name.to_owned()
+    };
+    format!("{name:<WIDTH$} {one:>12} {other:>12} {per_second:>12}")
+}
+
+/// As many as there is room for; where that is not all, the last place tells how many more there are.
+fn listed(mut lines: Vec<String>, room: usize) -> Vec<String> {
+    if lines.len() > room {
+        let shown = room.saturating_sub(1);
+        let more = lines.len() - shown;
+        lines.truncate(shown);
+        lines.push(format!("… and {more} more"));
+    }
+    lines
+}
+
+/// Which comes first: by what happens now, then by what has happened.
+fn busier(one: (f64, f64), other: (f64, f64)) -> std::cmp::Ordering {
+    other.0.total_cmp(&one.0).then(other.1.total_cmp(&one.1))
+}
+
+/// A number of things; what can be none is a question mark.
+fn count(number: f64) -> String {
+    if (0.0..1e15).contains(&number) {
+        format!("{number:.0}")
+    } else {
+        "?".to_owned()
+    }
+}
+
+fn speed(per_second: f64) -> String {
+    if (0.0..1e9).contains(&per_second) {
+        format!("{per_second:.1}")
+    } else {
+        "?".to_owned()
+    }
+}
+
 impl Commits {
     fn between(before: &Scrape, now: &Scrape, rate: impl Fn(f64, f64) -> f64) -> Self {
         const NAME: &str = "coordinator_commit_duration_seconds";
@@ -177,14 +237,16 @@ impl Commits {
 
     fn text(&self) -> String {
         let milliseconds = |bound: Option<f64>| match bound {
-            Some(seconds) if seconds.is_finite() => format!("at most {} ms", seconds * 1e3),
+            Some(seconds) if (0.0..1e6).contains(&seconds) => {
+                // Decimal fractions that binary ones are not exactly.
+                format!("at most {} ms", (seconds * 1e6).round() / 1e3)
+            }
             _ => "unknown".to_owned(),
         };
-        let Self {
-            total, per_second, ..
-        } = self;
         format!(
-            "{total}, {per_second:.1} a second; half of them {}, 99 of 100 {}",
+            "{}, {} a second; half of them {}, 99 of 100 {}",
+            count(self.total),
+            speed(self.per_second),
             milliseconds(self.half),
             milliseconds(self.most)
         )
@@ -248,7 +310,7 @@ mod tests {
     #[test]
     fn the_text_has_all_of_it() {
         let begin = Instant::now();
-        let text = View::between(&at(begin, BEFORE), &at(begin + Duration::from_secs(2), NOW)).text();
+        let text = View::between(&at(begin, BEFORE), &at(begin + Duration::from_secs(2), NOW)).text(None);
         for part in [
             "3, accepting marbles   SIMULATION",
             "77 bytes",
@@ -264,5 +326,62 @@ mod tests {
             ["web", "28", "2", "10.0"]
         );
         assert!(!text.contains("internal"), "what did not happen is left out");
+    }
+
+    #[test]
+    fn a_terminal_shows_the_busiest_and_how_many_more_there_are() {
+        let begin = Instant::now();
+        let metrics = |busy: u32| {
+            let mut text =
+                format!("coordinator_state 3\ncoordinator_marble_activations_total{{type=\"t7\"}} {busy}\n");
+            for number in 0..1000 {
+                let idle = format!(
+                    "coordinator_marble_activations_total{{type=\"t{number}{}\"}} 1\n",
+                    "x".repeat(50)
+                );
+                text.push_str(&idle);
+            }
+            for number in 0..30 {
+                let refused = format!("coordinator_refusals_total{{reason=\"r{number}\"}} {number}\n");
+                text.push_str(&refused);
+            }
+            text
+        };
+        let now = at(begin + Duration::from_secs(2), &metrics(9));
+        let view = View::between(&at(begin, &metrics(3)), &now);
+        let room = Room {
+            rows: 24,
+            columns: 60,
+        };
+        let text = view.text(Some(room));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 24, "{text}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 60), "{text}");
+        assert!(lines[0].starts_with("phase       3"));
+        assert!(lines[6].starts_with("t7 "), "{text}");
+        assert!(lines[7].contains("x… "), "{text}");
+        assert_eq!(lines[13], "… and 994 more");
+        assert!(lines[16].starts_with("r29 "), "{text}");
+        assert_eq!(lines[23], "… and 22 more");
+        assert_eq!(view.text(None).lines().count(), 8 + 1001 + 29);
+        // Where there is next to no room, nothing breaks.
+        for rows in 0..10 {
+            let room = Room { rows, columns: 0 };
+            let _ = view.text(Some(room));
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_not_printed() {
+        let begin = Instant::now();
+        let text = "coordinator_state 1e300\ncoordinator_state_bytes NaN\ncoordinator_collateral_age_seconds -1e300\ncoordinator_marble_activations_total{type=\"a\"} 1e308\ncoordinator_marble_activations_success_total{type=\"a\"} -5\ncoordinator_refusals_total{reason=\"b\"} inf\ncoordinator_commit_duration_seconds_count 1e300\ncoordinator_commit_duration_seconds_bucket{le=\"1e300\"} 1\n";
+        let before = at(begin, "coordinator_state 3\n");
+        let view = View::between(&before, &at(begin + Duration::from_secs(1), text));
+        let text = view.text(None);
+        assert!(text.lines().all(|line| line.len() < 80), "{text}");
+        assert!(
+            text.contains('?') && !text.contains("inf") && !text.contains("NaN"),
+            "{text}"
+        );
     }
 }
