@@ -288,6 +288,7 @@ impl Service<http::Request<Incoming>> for Requests {
                 tracing::error!("a handler panicked; the request is answered with an error");
                 on_panic()
             });
+            let method_name = method.as_str().get(..20).unwrap_or(method.as_str());
             let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             let status = response.status().as_u16();
             let grpc = response
@@ -296,9 +297,9 @@ impl Service<http::Request<Incoming>> for Requests {
                 .and_then(|code| code.to_str().ok())
                 .unwrap_or("0");
             if status < 400 && grpc == "0" {
-                tracing::debug!(api = name, %method, path, status, microseconds, "request served");
+                tracing::debug!(api = name, method = %method_name, path, status, microseconds, "request served");
             } else {
-                at_level!(level, api = name, %method, path, status, grpc, microseconds, "request refused");
+                at_level!(level, api = name, method = %method_name, path, status, grpc, microseconds, "request refused");
             }
             request_ended(name, &method, &path, status, grpc);
             if http2 {

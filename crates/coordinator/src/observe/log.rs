@@ -106,9 +106,37 @@ where
 /// Adds the members of a JSON object to the one being written.
 fn write_members(writer: &mut Writer<'_>, object: &str) -> fmt::Result {
     match object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-        Some(members) if !members.is_empty() => write!(writer, ",{members}"),
+        Some(members) if !members.is_empty() => {
+            writer.write_char(',')?;
+            // What has to be escaped in JSON is; what terminals obey and readers of lines take for an end is more.
+            write_visibly(writer, members, |writer, hidden| {
+                write!(writer, "\\u{:04x}", u32::from(hidden))
+            })
+        }
         _ => Ok(()),
     }
+}
+
+/// Writes text, and what is not to be seen in it in the way of `escape`.
+fn write_visibly(
+    writer: &mut Writer<'_>,
+    text: &str,
+    escape: impl Fn(&mut Writer<'_>, char) -> fmt::Result,
+) -> fmt::Result {
+    let mut rest = text;
+    while let Some((at, hidden)) = rest.char_indices().find(|(_, character)| is_hidden(*character)) {
+        writer.write_str(rest.get(..at).unwrap_or_default())?;
+        escape(writer, hidden)?;
+        rest = rest.get(at + hidden.len_utf8()..).unwrap_or_default();
+    }
+    writer.write_str(rest)
+}
+
+/// Whether a character does something to the text around it: control characters, ends of lines and paragraphs, and
+/// what changes the order in which text is shown (UAX #9).
+fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `time LEVEL [SIMULATION] target: message field=value request=…`
@@ -134,13 +162,9 @@ where
         context.format_fields(Writer::new(&mut fields), event)?;
         for_each_span(context, |more| write!(fields, " {more}"))?;
         // One event, one line: whatever a peer sent must not begin a new one.
-        for character in fields.chars() {
-            if character.is_control() {
-                write!(writer, "{}", character.escape_default())?;
-            } else {
-                writer.write_char(character)?;
-            }
-        }
+        write_visibly(&mut writer, &fields, |writer, hidden| {
+            write!(writer, "{}", hidden.escape_default())
+        })?;
         writer.write_char('\n')
     }
 }

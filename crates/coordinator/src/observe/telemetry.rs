@@ -138,7 +138,7 @@ mod sending {
         span.set_attribute("http.response.status_code", i64::from(status));
         // Whatever else strangers ask for is not worth telling apart.
         if let Some(route) = route(path) {
-            span.set_attribute("http.request.method", method.as_str().to_owned());
+            span.set_attribute("http.request.method", known(method));
             span.set_attribute("http.route", route);
         }
         if grpc != "0" {
@@ -146,6 +146,20 @@ mod sending {
         }
         if status >= 500 || grpc != "0" {
             span.set_status(Status::error(""));
+        }
+    }
+
+    /// The name of a method, or what the conventions have for those that are not known.
+    fn known(method: &Method) -> &'static str {
+        match *method {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            Method::HEAD => "HEAD",
+            Method::PUT => "PUT",
+            Method::DELETE => "DELETE",
+            Method::PATCH => "PATCH",
+            Method::OPTIONS => "OPTIONS",
+            _ => "_OTHER",
         }
     }
 

@@ -118,6 +118,35 @@ async fn every_line_of_the_log_says_simulation() {
 }
 
 #[tokio::test]
+async fn what_strangers_send_stays_in_its_line_and_does_nothing_to_it() {
+    let hostile = "a\nb\u{85}c\u{2028}d\u{202e}e\u{1b}[2Jf\u{9b}g\u{7f}\"\\é";
+    let method = "M".repeat(5000);
+    for format in ["json", "text"] {
+        let directory = tempfile::tempdir().unwrap();
+        let program = start(directory.path(), &["--log-format", format]);
+        let before = program.log().lines().count();
+        program.set_manifest(&manifest()).await;
+        let _ = program.activate(hostile, "x").await;
+        program.ask(&method, "/nope", "").await;
+        let log = program.log();
+        let hidden = |character: char| {
+            character != '\n' && (character.is_control() || "\u{2028}\u{202e}".contains(character))
+        };
+        assert!(!log.contains(hidden), "{log:?}");
+        assert!(log.lines().count() > before);
+        assert!(log.contains('é'), "what can be seen stays: {log}");
+        assert!(log.lines().all(|line| line.len() < 1500), "{log}");
+        if format == "json" {
+            let told = log.lines().any(|line| {
+                let line: Value = serde_json::from_str(line).unwrap();
+                line["marble_type"] == hostile
+            });
+            assert!(told, "{log}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_level_of_refusals_and_the_format_are_configured() {
     let directory = tempfile::tempdir().unwrap();
     let environment = [
