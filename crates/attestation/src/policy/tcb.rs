@@ -22,28 +22,25 @@ pub fn status(rules: &mut Rules<'_>, accepted: &[String], found: TcbStatus) -> C
 }
 
 /// With SWHardeningNeeded, every advisory that goes with the rating has to be listed, ignoring case; an empty list
-/// accepts all. A platform that does not say which advisories apply to it is then refused.
+/// accepts all. A platform that does not say which advisories apply to it is then refused. The advisories of the platform
+/// are told in any case.
 pub fn advisories(
     rules: &mut Rules<'_>,
     accepted: &[String],
     rating: TcbStatus,
     found: Option<&[String]>,
 ) -> ControlFlow<()> {
-    if accepted.is_empty() {
-        return ControlFlow::Continue(());
-    }
     let expected = Only(accepted);
     if rating != TcbStatus::SWHardeningNeeded {
-        let found = format_args!("{rating}, for which no advisory is looked at");
+        let found = format_args!("{}; with {rating} none is looked at", Advisories(found));
         return rules.tell(ADVISORIES, true, expected, found);
     }
-    let Some(found) = found else {
-        return rules.tell(ADVISORIES, false, expected, "no list of advisories");
-    };
-    let listed = |found: &String| accepted.iter().any(|one| one.eq_ignore_ascii_case(found));
-    match found.iter().find(|found| !listed(found)) {
-        Some(other) => rules.tell(ADVISORIES, false, expected, other),
-        None => rules.tell(ADVISORIES, true, expected, Listed(found)),
+    let listed =
+        |found: &String| accepted.is_empty() || accepted.iter().any(|one| one.eq_ignore_ascii_case(found));
+    match found.map(|found| found.iter().find(|found| !listed(found))) {
+        Some(Some(other)) => rules.tell(ADVISORIES, false, expected, other),
+        Some(None) => rules.tell(ADVISORIES, true, expected, Advisories(found)),
+        None => rules.tell(ADVISORIES, accepted.is_empty(), expected, Advisories(None)),
     }
 }
 
@@ -81,7 +78,22 @@ struct Only<'a>(&'a [String]);
 
 impl fmt::Display for Only<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "only {}", Listed(self.0))
+        match self.0 {
+            [] => formatter.write_str("any"),
+            list => write!(formatter, "only {}", Listed(list)),
+        }
+    }
+}
+
+/// Those of a platform, if it has a list of them.
+struct Advisories<'a>(Option<&'a [String]>);
+
+impl fmt::Display for Advisories<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(list) => Listed(list).fmt(formatter),
+            None => formatter.write_str("no list of advisories"),
+        }
     }
 }
 
@@ -138,6 +150,71 @@ mod tests {
             refused(TcbStatus::OutOfDate, None, &["outofdate", "Revoked"], &[]),
             "AcceptedTCBStatuses: expected UpToDate or one of outofdate, Revoked, found OutOfDate"
         );
+    }
+
+    #[test]
+    fn the_advisories_of_a_platform_are_told_whatever_becomes_of_them() {
+        let told = |rating, found: Option<&[&str]>, accepted: &[&str]| {
+            let mut every = super::super::EveryRule::default();
+            let found = found.map(texts);
+            let _ = advisories(
+                &mut Rules::of_document(&mut every),
+                &texts(accepted),
+                rating,
+                found.as_deref(),
+            );
+            let outcomes = every.into_outcomes();
+            outcomes
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        let hardening = TcbStatus::SWHardeningNeeded;
+        let found = Some(&["INTEL-SA-1", "INTEL-SA-2"][..]);
+        for (rating, found, accepted, expected) in [
+            (
+                hardening,
+                found,
+                &[][..],
+                "kept: expected any, found INTEL-SA-1, INTEL-SA-2",
+            ),
+            (
+                hardening,
+                None,
+                &[],
+                "kept: expected any, found no list of advisories",
+            ),
+            (
+                hardening,
+                found,
+                &["intel-sa-2", "INTEL-SA-1"],
+                "kept: expected only intel-sa-2, INTEL-SA-1, found INTEL-SA-1, INTEL-SA-2",
+            ),
+            (
+                hardening,
+                found,
+                &["INTEL-SA-1"],
+                "broken: expected only INTEL-SA-1, found INTEL-SA-2",
+            ),
+            (
+                TcbStatus::OutOfDate,
+                found,
+                &["INTEL-SA-1"],
+                "kept: expected only INTEL-SA-1, found INTEL-SA-1, INTEL-SA-2; with OutOfDate none is looked at",
+            ),
+            (
+                TcbStatus::UpToDate,
+                Some(&[]),
+                &[],
+                "kept: expected any, found none; with UpToDate none is looked at",
+            ),
+        ] {
+            assert_eq!(
+                told(rating, found, accepted),
+                format!("AcceptedAdvisories: {expected}")
+            );
+        }
     }
 
     #[test]

@@ -275,6 +275,8 @@ fn real_evidence_is_explained_rule_by_rule() {
         "Packages.p.SignerID: broken: expected 0000",
         "Packages.p.ProductID: kept: expected 0, found 0",
         "Packages.p.AcceptedTCBStatuses: kept: expected UpToDate or one of ConfigurationAndSWHardeningNeeded",
+        "Packages.p.AcceptedAdvisories: kept: expected any, found INTEL-SA-00289, INTEL-SA-00615; with \
+         ConfigurationAndSWHardeningNeeded none is looked at",
     ] {
         assert!(explained.stdout.contains(line), "{line}: {}", explained.stdout);
     }
@@ -283,12 +285,47 @@ fn real_evidence_is_explained_rule_by_rule() {
         "{}",
         explained.stderr
     );
+    let explained = explain(&[&["-p", "p", "--format=json"][..], &at].concat());
+    let json: serde_json::Value = serde_json::from_str(&explained.stdout).unwrap();
+    assert_eq!(
+        (&json["verdict"], &json["broken"], &json["package"]),
+        (&"refused".into(), &1.into(), &"p".into())
+    );
+    assert_eq!(
+        json["notLookedAt"],
+        serde_json::json!([
+            "to which certificate the evidence is bound",
+            "updates of packages: the security versions are those of the manifest",
+        ])
+    );
+    assert_eq!(json["rules"][0]["rule"], "evidence");
+    assert_eq!(json["rules"][2]["verdict"], "broken");
     let explained = explain(&[&["-p", "t"][..], &at].concat());
     assert!(
         explained.stdout.contains("Packages.t: broken: "),
         "{}",
         explained.stdout
     );
+
+    // A file that was changed is named; the service is one that is not there.
+    let whole = std::fs::read_to_string(collateral.join("sgx.json")).unwrap();
+    let changed = whole.replacen(
+        "\\\"tcbStatus\\\":\\\"OutOfDate\\\"",
+        "\\\"tcbStatus\\\":\\\"UpToDate\\\"",
+        1,
+    );
+    assert_ne!(changed, whole);
+    std::fs::write(collateral.join("sgx.json"), changed).unwrap();
+    let forged = explain(&[&["-p", "p", "--pccs-url=http://127.0.0.1:1"][..], &at].concat());
+    failed(
+        &forged,
+        "has sgx.json, passed over because collateral from directory is refused: ",
+    );
+    assert!(
+        forged.stderr.contains("PCCS cannot be reached at 127.0.0.1:1"),
+        "{forged:?}"
+    );
+    std::fs::write(collateral.join("sgx.json"), whole).unwrap();
 
     failed(
         &explain(&[&["-p", "none"][..], &at].concat()),

@@ -110,8 +110,8 @@ fn all_rules_are_told_when_all_are_kept() {
             "Packages.all.ProductID: kept: expected 1, found 1".to_owned(),
             "Packages.all.SecurityVersion: kept: expected at least 1, found 1".to_owned(),
             "Packages.all.AcceptedTCBStatuses: kept: expected UpToDate or SWHardeningNeeded, found UpToDate".to_owned(),
-            "Packages.all.AcceptedAdvisories: kept: expected only INTEL-SA-00001, found UpToDate, for which no advisory \
-             is looked at"
+            "Packages.all.AcceptedAdvisories: kept: expected only INTEL-SA-00001, found no list of advisories; with \
+             UpToDate none is looked at"
                 .to_owned(),
         ]
     );

@@ -60,7 +60,16 @@ pub fn run(arguments: &Arguments, flags: &GlobalFlags, output: &Output) -> Resul
             })
         })
         .collect();
-    output.result(&lines.join("\n"), &json!(rows))?;
+    output.result(
+        &lines.join("\n"),
+        &json!({
+            "package": arguments.package,
+            "verdict": if broken == 0 { "accepted" } else { "refused" },
+            "broken": broken,
+            "notLookedAt": not_looked_at(&file, &verified),
+            "rules": rows,
+        }),
+    )?;
     match broken {
         0 => output.notice(&format!("package {} accepts this evidence", arguments.package)),
         1 => bail!(
@@ -72,6 +81,19 @@ pub fn run(arguments: &Arguments, flags: &GlobalFlags, output: &Output) -> Resul
             arguments.package
         ),
     }
+}
+
+/// What a Coordinator looks at beside this, so that its verdict may be another.
+fn not_looked_at(file: &EvidenceFile, verified: &Result<Claims, EvidenceError>) -> Vec<&'static str> {
+    let binding = file
+        .binding
+        .is_none()
+        .then_some("to which certificate the evidence is bound");
+    let rules = verified
+        .is_err()
+        .then_some("the rules of the package: the evidence does not verify");
+    let updates = "updates of packages: the security versions are those of the manifest";
+    [binding, rules, Some(updates)].into_iter().flatten().collect()
 }
 
 fn read_manifest(arguments: &Arguments) -> Result<Manifest> {
