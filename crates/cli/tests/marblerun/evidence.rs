@@ -59,6 +59,47 @@ fn evidence(name: &str) -> String {
 
 const MANIFEST: &str = r#"{"Packages":{"p":{"UniqueID":"0000000000000000000000000000000000000000000000000000000000000000"}},"Marbles":{"m":{"Package":"p"}}}"#;
 
+/// Claims of a Coordinator in strict simulation that was not told any.
+fn defaults(tee: &str) -> Vec<String> {
+    let repeated = |names: &[&str], length: usize| {
+        let value = |pair: &&str| {
+            pair.split_once('=')
+                .map(|(name, byte)| format!("{name}: {}", byte.repeat(length)))
+        };
+        names.iter().map(|pair| value(pair).unwrap()).collect::<Vec<_>>()
+    };
+    match tee {
+        "sgx" => [
+            repeated(&["MRENCLAVE=e1", "MRSIGNER=51"], 32),
+            vec!["ISVPRODID: 1\n".to_owned(), "ISVSVN: 1\n".to_owned()],
+        ]
+        .concat(),
+        "tdx" => repeated(
+            &[
+                "MRTD=d0",
+                "RTMR0=a0",
+                "RTMR1=a1",
+                "RTMR2=a2",
+                "RTMR3=a3",
+                "MRSEAM=5e",
+                "MRCONFIGID=c0",
+                "MROWNER=0a",
+                "MROWNERCONFIG=0c",
+            ],
+            48,
+        ),
+        _ => [
+            repeated(
+                &["MEASUREMENT=3e", "ID_KEY_DIGEST=1d", "AUTHOR_KEY_DIGEST=a7"],
+                48,
+            ),
+            repeated(&["HOST_DATA=05"], 32),
+            vec!["VMPL: 0\n".to_owned()],
+        ]
+        .concat(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coordinator_of_each_tee_is_verified_set_up_and_pinned() {
     let policies = [
@@ -114,6 +155,11 @@ async fn a_coordinator_of_each_tee_is_verified_set_up_and_pinned() {
             );
         }
         assert!(std::fs::metadata(home.file("quote")).unwrap().len() > 1000);
+        // What it claims by default is in docs/attestation.md.
+        let shown = home.run(&["quote", "show", "quote"]);
+        for value in defaults(tee) {
+            assert!(shown.stdout.contains(&value), "{value}: {}", shown.stdout);
+        }
 
         // Without being asked to, nobody takes the software TEE for a TEE.
         let refused = coordinator.run(&home, "manifest verify m.json ADDR");

@@ -1,8 +1,10 @@
 //! The platform of a marble against the infrastructures of the manifest.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::ControlFlow;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use marblerun_attestation::Claims;
 use marblerun_attestation::policy::{FirstBroken, Rules};
 
@@ -81,8 +83,7 @@ impl<'c> Platform<'c> {
     fn appraise(&self, rules: &mut Rules<'_>, expected: &Infrastructure) -> ControlFlow<()> {
         if let Some(root_ca) = &expected.root_ca {
             let kept = root_ca.as_slice() == self.root_ca;
-            let found = if kept { "this one" } else { "another" };
-            rules.tell("RootCA", kept, "this root certificate", found)?;
+            rules.tell("RootCA", kept, Fingerprint(root_ca), Fingerprint(self.root_ca))?;
         }
         if let Some(cpu_svn) = &expected.cpu_svn {
             rules.equal_bytes("CPUSVN", cpu_svn, self.cpu_svn)?;
@@ -94,5 +95,16 @@ impl<'c> Platform<'c> {
             rules.at_least("PCESVN", minimum, self.pce_svn)?;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// A certificate by what other tools show of it. Made only when something is said about it.
+struct Fingerprint<'a>(&'a [u8]);
+
+impl fmt::Display for Fingerprint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hash = digest(&SHA256, self.0);
+        f.write_str("the certificate with SHA-256 ")?;
+        hash.as_ref().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }

@@ -526,7 +526,9 @@ fn each_property_of_an_infrastructure_is_compared() {
                     root_ca: Some(vec![3]),
                     ..all.clone()
                 },
-                "Infrastructures.I.RootCA",
+                // Of the byte 3, and of the root that is claimed.
+                "Infrastructures.I.RootCA: expected the certificate with SHA-256 \
+                 084fed08b978af4d7d196a7446a86b58009e636b611db16211b65a9aadff29c5, found the certificate with SHA-256 ",
             ),
         ];
         for (other, expected) in others {

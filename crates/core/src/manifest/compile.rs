@@ -149,7 +149,7 @@ fn compile_sections(
         Some(_) => packages::Unusable::IsAProblem,
         None => packages::Unusable::MatchesNothing,
     };
-    let infrastructures = infrastructures::read(&infrastructure_section, unusable)
+    let infrastructures: BTreeMap<_, _> = infrastructures::read(&infrastructure_section, unusable)
         .into_iter()
         .collect();
 
@@ -167,6 +167,9 @@ fn compile_sections(
     let packages = packages::read(&package_section, |name| used.contains(name), unusable)
         .into_iter()
         .collect();
+    if !infrastructures.is_empty() {
+        packages::check_platforms(&package_section, &packages, |name| used.contains(name));
+    }
     drop(used);
     drop(contents);
 

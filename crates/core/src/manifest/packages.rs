@@ -1,5 +1,6 @@
 //! `Packages`: enclave software.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use marblerun_attestation::TcbStatus;
@@ -105,6 +106,17 @@ fn package(field: &Field<'_, '_>, used: bool, unusable: Unusable) -> Option<Pack
             .map(|(_, text)| (*text).to_owned())
             .collect(),
     };
+    if is_for_snp_alone(&package) {
+        for name in ["AcceptedTCBStatuses", "AcceptedAdvisories"] {
+            if !object.field(name).is_zero() {
+                object.field(name).warn(
+                    WarningKind::NoEffect,
+                    "not looked at: the package is for SEV-SNP alone, whose platforms have no rating; SNP.MinimumTCB is \
+                     for them",
+                );
+            }
+        }
+    }
     // A field of the wrong type is not also missing.
     if field.report.problem_count() == before
         && let Some(sgx) = &package.sgx
@@ -118,6 +130,27 @@ fn package(field: &Field<'_, '_>, used: bool, unusable: Unusable) -> Option<Pack
         }
     }
     Some(package)
+}
+
+fn is_for_snp_alone(package: &Package) -> bool {
+    package.sgx.is_none() && package.tdx.is_none() && package.snp.is_some()
+}
+
+/// Warns of packages for SEV-SNP alone in a manifest that lists infrastructures: those are Intel platforms.
+pub(super) fn check_platforms(
+    section: &Section<'_, '_>,
+    packages: &BTreeMap<Name, Package>,
+    used: impl Fn(&Name) -> bool,
+) {
+    for (name, field) in &section.entries {
+        if used(name) && packages.get(name).is_some_and(is_for_snp_alone) {
+            field.warn(
+                WarningKind::PackageRule,
+                "no marble of this package can be activated: it is for SEV-SNP alone, and Infrastructures are Intel \
+                 platforms, of which one has to match",
+            );
+        }
+    }
 }
 
 /// What a package says of one TEE; `None`: nothing that evidence could match.

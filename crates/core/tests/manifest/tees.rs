@@ -2,7 +2,7 @@
 
 use marblerun_attestation::claims::SnpProduct;
 use marblerun_core::manifest::{
-    Limits, Package, SnpMinimumTcb, SnpPackage, TdxPackage, WarningKind, package_update, reopen,
+    Limits, Package, SnpMinimumTcb, SnpPackage, TdxPackage, Warning, WarningKind, package_update, reopen,
 };
 use serde_json::{Value, json};
 
@@ -39,6 +39,13 @@ fn all(pointer: &str, value: Value) -> Value {
         json!({"UniqueID": ID, "TDX": tdx(), "SNP": snp()}),
     );
     set(&mut manifest, &format!("{P}{pointer}"), value);
+    manifest
+}
+
+/// As [`patched`], for any platform.
+fn anywhere(pointer: &str, value: Value) -> Value {
+    let mut manifest = patched(pointer, value);
+    set(&mut manifest, "/Infrastructures", json!({}));
     manifest
 }
 
@@ -355,7 +362,7 @@ fn debug_and_packages_without_marbles_need_less() {
             "no marble refers",
         ),
     ] {
-        assert_warned(&patched(pointer, value), missing, path, word);
+        assert_warned(&anywhere(pointer, value), missing, path, word);
     }
     for package in [
         json!({"Debug": true, "TDX": {"MRSEAM": hex("00", 48)}}),
@@ -451,7 +458,7 @@ fn an_empty_package_is_told_what_its_tee_lacks() {
         json!({"UniqueID": ID, "TDX": {}, "SNP": {}}),
         json!({"SNP": {"Measurement": hex("3e", 48)}, "TDX": {}}),
     ] {
-        assert_eq!(package_of(&patched(P, package)).tdx, None);
+        assert_eq!(package_of(&anywhere(P, package)).tdx, None);
     }
 }
 
@@ -563,5 +570,52 @@ fn updates_of_packages_give_no_claims() {
             error.contains(&format!("{path}: an update of packages")),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn what_does_nothing_for_sev_snp_is_warned_of() {
+    let warned = |package: Value, infrastructures: Value| {
+        let mut manifest = patched(P, package);
+        set(&mut manifest, "/Infrastructures", infrastructures);
+        let (_, warnings) = accept(&manifest);
+        let path = |warning: &Warning| (warning.kind, warning.path.clone());
+        warnings.iter().map(path).collect::<Vec<_>>()
+    };
+    let lists = json!({"AcceptedTCBStatuses": ["OutOfDate"], "AcceptedAdvisories": ["INTEL-SA-00334"]});
+    let with_lists = |mut package: Value| {
+        for (name, list) in lists.as_object().unwrap() {
+            package[name] = list.clone();
+        }
+        package
+    };
+    let only_snp = json!({"SNP": snp()});
+    assert_eq!(
+        warned(with_lists(only_snp.clone()), json!({})),
+        [
+            (
+                WarningKind::NoEffect,
+                "Packages.package.AcceptedTCBStatuses".to_owned()
+            ),
+            (
+                WarningKind::NoEffect,
+                "Packages.package.AcceptedAdvisories".to_owned()
+            ),
+        ]
+    );
+    // What Go clients write for nothing says nothing.
+    let nothing = json!({"SNP": snp(), "AcceptedTCBStatuses": [], "AcceptedAdvisories": null});
+    assert_eq!(warned(nothing, json!(null)), []);
+    let intel = json!({"here": {"QESVN": 2}});
+    assert_eq!(
+        warned(only_snp, intel.clone()),
+        [(WarningKind::PackageRule, "Packages.package".to_owned())]
+    );
+    // A package that is for others too.
+    for others in [
+        json!({"UniqueID": ID, "SNP": snp()}),
+        json!({"TDX": tdx(), "SNP": snp()}),
+    ] {
+        assert_eq!(warned(with_lists(others), intel.clone()), []);
     }
 }
