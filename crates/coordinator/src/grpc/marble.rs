@@ -1,5 +1,10 @@
 //! The Marble API (`spec/04`): service `rpc.Marble`, one method.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::body::Body;
+use axum::middleware::{Next, from_fn};
 use marblerun_core::flow::activate;
 use marblerun_core::refusal::{Refusal, RefusalKind};
 use marblerun_wire::marble::{
@@ -15,6 +20,9 @@ use crate::observe::metrics::metrics;
 use crate::observe::{at_level, counts};
 use crate::service::{ActivationRequest, Service};
 
+/// The one method.
+pub(crate) const ACTIVATE: &str = "/rpc.Marble/Activate";
+
 /// Bytes of a refusal that are sent: it travels in a header, and HTTP/2 peers limit those.
 const LONGEST_MESSAGE: usize = 4 << 10;
 
@@ -23,7 +31,8 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
     let server = MarbleServer::new(MarbleApi { service })
         .max_decoding_message_size(REQUEST_LIMIT)
         .max_encoding_message_size(REPLY_LIMIT);
-    let router = Routes::new(server).prepare().into_axum_router();
+    let routes = Routes::new(server).prepare().into_axum_router();
+    let router = routes.layer(from_fn(counted));
     Api {
         name: "marble",
         router,
@@ -33,6 +42,32 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
     }
 }
 
+/// Whether the message of a request was read, for whoever counts requests.
+#[derive(Clone, Default)]
+struct Received(Arc<AtomicBool>);
+
+/// Counts each request and its answer, also where there is no such method, or what came is no message.
+async fn counted(mut request: http::Request<Body>, next: Next) -> axum::response::Response {
+    if request.uri().path() != ACTIVATE {
+        counts::no_such_operation();
+        return next.run(request).await;
+    }
+    let received = Received::default();
+    request.extensions_mut().insert(received.clone());
+    metrics().grpc_started();
+    let response = next.run(request).await;
+    // A reply with a message has its code behind it, where it is always that of success.
+    let code = response
+        .headers()
+        .get("grpc-status")
+        .map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+    metrics().grpc_handled(code);
+    if !received.0.load(Ordering::Relaxed) {
+        counts::refused(RefusalKind::Malformed);
+    }
+    response
+}
+
 struct MarbleApi {
     service: Service,
 }
@@ -40,11 +75,11 @@ struct MarbleApi {
 #[tonic::async_trait]
 impl Marble for MarbleApi {
     async fn activate(&self, request: Request<ActivationReq>) -> Result<Response<ActivationResp>, Status> {
-        metrics().grpc_started();
-        let answer = self.answer(request).await;
-        let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
-        metrics().grpc_handled(code);
-        answer
+        if let Some(Received(received)) = request.extensions().get() {
+            received.store(true, Ordering::Relaxed);
+        }
+        metrics().grpc_received();
+        self.answer(request).await
     }
 }
 
@@ -56,6 +91,7 @@ impl MarbleApi {
             .map_err(|refusal| asked.refuse(&refusal))?;
         metrics().activation_begins(&request.get_ref().marble_type);
         let Some(PeerCertificate(certificate)) = request.extensions().get().cloned() else {
+            counts::refused(RefusalKind::Unauthenticated);
             return Err(Status::unauthenticated("a TLS client certificate is required"));
         };
         let ActivationReq {

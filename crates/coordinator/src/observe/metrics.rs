@@ -154,6 +154,10 @@ impl Metrics {
     /// A request of the Marble API has come.
     pub fn grpc_started(&self) {
         self.grpc_started.get_or_create(&ACTIVATE).inc();
+    }
+
+    /// Its message was read.
+    pub fn grpc_received(&self) {
         self.grpc_received.get_or_create(&ACTIVATE).inc();
     }
 

@@ -1,31 +1,39 @@
 //! The server for monitoring: plain HTTP/1.1 with `/metrics`, `/events`, `/healthz` and `/readyz`. It holds no secret, but
 //! tells much: it is for the operator's network alone.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::metrics::metrics;
 use super::scrape::Scrape;
 use crate::service::Service;
 
-/// Connections at a time; further ones wait.
+/// Connections at a time, each for one request. A further one takes the place of the one that has been there for the
+/// longest time: probes must get through whatever others do.
 const CONNECTIONS: usize = 32;
+/// A connection is not closed for another's sake before.
+const SPARED: Duration = Duration::from_secs(1);
 /// For the header of a request.
 const HEADER_TIME: Duration = Duration::from_secs(10);
-/// For a connection, whatever it does: whoever scrapes comes again.
-const CONNECTION_TIME: Duration = Duration::from_secs(300);
+/// For a connection, whatever it does.
+const CONNECTION_TIME: Duration = Duration::from_secs(20);
+/// Texts at a time that are made or on their way, as they can be long; further ones wait.
+const TEXTS: usize = 4;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -42,7 +50,75 @@ pub struct Watched {
 
 struct Monitoring {
     scrape: Scrape,
+    texts: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
+}
+
+/// The connections that are served, the oldest first.
+#[derive(Default)]
+struct Open(VecDeque<(Instant, AbortHandle)>);
+
+impl Open {
+    fn add(&mut self, connection: AbortHandle) {
+        self.0.retain(|(_, other)| !other.is_finished());
+        self.0.push_back((Instant::now(), connection));
+    }
+
+    fn close_oldest(&mut self) {
+        self.0.retain(|(_, other)| !other.is_finished());
+        if let Some((since, oldest)) = self.0.front()
+            && since.elapsed() >= SPARED
+        {
+            oldest.abort();
+        }
+    }
+
+    /// A place, once there is one.
+    async fn place(&mut self, places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+                return Some(place);
+            }
+            self.close_oldest();
+            let freed = Arc::clone(places).acquire_owned();
+            if let Ok(place) = timeout(Duration::from_millis(100), freed).await {
+                return place.ok();
+            }
+        }
+    }
+}
+
+/// A text that counts as one of [`TEXTS`] until it is sent.
+struct Text {
+    bytes: Vec<u8>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Monitoring {
+    /// The reply with a text that `make` makes, where it may take its time.
+    async fn answer<E: Send + 'static>(
+        self: Arc<Self>,
+        content_type: &'static str,
+        make: impl FnOnce(&Self) -> Result<Vec<u8>, E> + Send + 'static,
+    ) -> Response {
+        let Ok(turn) = Arc::clone(&self.texts).acquire_owned().await else {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        };
+        let made = tokio::task::spawn_blocking(move || {
+            let bytes = make(&self)?;
+            Ok::<_, E>(Text { bytes, _turn: turn })
+        });
+        match made.await {
+            Ok(Ok(text)) => ([(header::CONTENT_TYPE, content_type)], Bytes::from_owner(text)).into_response(),
+            _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
 }
 
 /// Serves until `stop` becomes true. From the call on, activations are remembered for `/events`.
@@ -50,6 +126,7 @@ pub async fn serve(listener: TcpListener, watched: Watched, mut stop: watch::Rec
     metrics().events.remember();
     let monitoring = Arc::new(Monitoring {
         scrape: Scrape::new(watched.service, watched.state, watched.simulated),
+        texts: Arc::new(Semaphore::new(TEXTS)),
         stop: stop.clone(),
     });
     let router = Router::new()
@@ -59,30 +136,36 @@ pub async fn serve(listener: TcpListener, watched: Watched, mut stop: watch::Rec
         .route("/readyz", get(ready))
         .with_state(monitoring);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open = Open::default();
     loop {
-        let place = Arc::clone(&places).acquire_owned();
         let accepted = tokio::select! {
             biased;
             _ = stop.wait_for(|stopping| *stopping) => return,
-            accepted = async { (place.await, listener.accept().await) } => accepted,
+            accepted = listener.accept() => accepted,
         };
-        let (Ok(place), Ok((stream, _))) = accepted else {
+        let Ok((stream, _)) = accepted else {
             // Usually: no file descriptors left.
+            open.close_oldest();
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        let Some(place) = open.place(&places).await else {
+            return;
+        };
         let service = TowerToHyperService::new(router.clone());
-        tokio::spawn(async move {
+        let connection = tokio::spawn(async move {
             let mut builder = http1::Builder::new();
             builder
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIME)
+                .keep_alive(false)
                 .max_buf_size(16 << 10);
             let connection = builder.serve_connection(TokioIo::new(stream), service);
             // Broken connections are the scraper's business.
             let _ = timeout(CONNECTION_TIME, connection).await;
             drop(place);
         });
+        open.add(connection.abort_handle());
     }
 }
 
@@ -90,27 +173,18 @@ async fn metrics_text(State(monitoring): State<Arc<Monitoring>>, headers: Header
     let accepts = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok());
-    let openmetrics = accepts.is_some_and(|accept| accept.contains("application/openmetrics-text"));
-    // The size of the state is asked of the file system.
-    let text = tokio::task::spawn_blocking(move || {
-        if openmetrics {
-            monitoring.scrape.openmetrics()
-        } else {
-            monitoring.scrape.prometheus()
-        }
-    });
-    let content_type = if openmetrics { OPENMETRICS } else { PROMETHEUS };
-    match text.await {
-        Ok(Ok(text)) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
-        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    if accepts.is_some_and(|accept| accept.contains("application/openmetrics-text")) {
+        let text = |monitoring: &Monitoring| monitoring.scrape.openmetrics().map(String::into_bytes);
+        monitoring.answer(OPENMETRICS, text).await
+    } else {
+        let text = |monitoring: &Monitoring| monitoring.scrape.prometheus().map(String::into_bytes);
+        monitoring.answer(PROMETHEUS, text).await
     }
 }
 
-async fn events() -> Response {
-    match metrics().events.to_json() {
-        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+async fn events(State(monitoring): State<Arc<Monitoring>>) -> Response {
+    let text = |_: &Monitoring| metrics().events.to_json();
+    monitoring.answer("application/json", text).await
 }
 
 /// Ready in every phase: a Coordinator without a manifest waits for its users. Not when it stops, and not while it cannot

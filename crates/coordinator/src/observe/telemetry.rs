@@ -164,7 +164,7 @@ mod sending {
     }
 
     fn route(path: &str) -> Option<&'static str> {
-        const ACTIVATE: &str = "/rpc.Marble/Activate";
+        use crate::grpc::marble::ACTIVATE;
         let mut routes = marblerun_wire::rest::path::ALL.iter().copied().chain([ACTIVATE]);
         routes.find(|route| *route == path)
     }

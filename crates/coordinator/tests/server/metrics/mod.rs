@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 
 use crate::support::program::{Program, manifest, start, uuid};
 use crate::support::users::{Users, upload, wrapped};
-use crate::support::{connect, http1, request};
+use crate::support::{ClientIdentity, connect, http1, http2, request};
 use text::Scraped;
 
 /// A Coordinator that is monitored, and where.
@@ -391,19 +391,71 @@ async fn health_is_told_in_every_phase() {
 }
 
 #[tokio::test]
-async fn who_holds_connections_to_it_is_let_go() {
+async fn who_holds_connections_to_it_keeps_no_probe_out() {
     let directory = tempfile::tempdir().unwrap();
     let (_program, monitoring) = monitored(directory.path()).await;
-    // More than are served at a time.
-    let mut idle = Vec::new();
-    for number in 0..40 {
+    // More than are served at a time: silent, in the middle of a header, asking again on the same connection, and not
+    // reading the reply.
+    let mut held = Vec::new();
+    for number in 0..60 {
         let mut tcp = TcpStream::connect(monitoring).await.unwrap();
-        let begin = ["", "GET /he", "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"][number % 3];
+        let begin = [
+            "",
+            "GET /he",
+            "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /healthz HTTP/1.1\r\nhost: x\r\n\r\n",
+            "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n",
+        ][number % 4];
         tcp.write_all(begin.as_bytes()).await.unwrap();
-        idle.push(tcp);
+        held.push(tcp);
     }
-    let served = tokio::time::timeout(Duration::from_secs(25), get(monitoring, "/healthz", ""));
-    assert_eq!(served.await.unwrap().0, 200);
+    for path in ["/healthz", "/readyz", "/metrics", "/events"] {
+        let served = tokio::time::timeout(Duration::from_secs(3), get(monitoring, path, ""));
+        assert_eq!(served.await.unwrap().0, 200, "{path}");
+    }
+    // One request is answered, and that is the end.
+    let mut answer = String::new();
+    let asked_twice = &mut held[58];
+    asked_twice.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_no_activation_is_counted_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let (program, monitoring) = monitored(directory.path()).await;
+    program.set_manifest(&manifest()).await;
+    let identity = ClientIdentity::self_signed();
+    let ask = async |method: &str, path: &str, body: &[u8]| {
+        let mut sender = http2(connect(program.mesh, Some(&identity), &["h2"]).await.unwrap()).await;
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("https://localhost{path}"))
+            .header("content-type", "application/grpc")
+            .body(http_body_util::Full::new(bytes::Bytes::copy_from_slice(body)))
+            .unwrap();
+        sender.send_request(request).await.unwrap()
+    };
+    const ACTIVATE: &str = "/rpc.Marble/Activate";
+    for (method, path, body) in [
+        ("POST", "/foo.Bar/Baz", &b""[..]),
+        ("POST", ACTIVATE, &[0, 0, 0, 0, 3, 0xff, 0xff, 0xff]),
+        ("POST", ACTIVATE, &[0, 0, 0]),
+        ("GET", ACTIVATE, b""),
+        ("POST", ACTIVATE, &[7, 0, 0, 0, 0]),
+    ] {
+        let reply = ask(method, path, body).await;
+        assert!(reply.headers()["grpc-status"] != "0", "{method} {path} {body:?}");
+    }
+    let scraped = scrape(monitoring).await;
+    let refused = |reason| scraped.value("coordinator_refusals_total", &[("reason", reason)]);
+    assert_eq!((refused("no_such_operation"), refused("malformed")), (1.0, 4.0));
+    assert_eq!(scraped.value("grpc_server_started_total", &[]), 4.0);
+    let handled: f64 = scraped.samples["grpc_server_handled_total"]
+        .iter()
+        .map(|(_, value)| value)
+        .sum();
+    assert_eq!(handled, 4.0);
 }
 
 /// The words of a query of Prometheus that could be names of metrics.
