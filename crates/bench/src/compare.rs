@@ -1,8 +1,9 @@
 //! Two servers against each other: turn by turn, so that what else the machine does befalls both.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::json;
 
+use crate::output::print;
 use crate::report::Report;
 
 /// How often each of two servers has its turn.
@@ -17,19 +18,19 @@ where
         anyhow::bail!("expected a server");
     };
     let [second] = rest else {
-        let report = measure(first).await?;
-        if as_json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+        let report = on(first, &mut measure).await?;
+        return if as_json {
+            print(&serde_json::to_string_pretty(&report)?)
         } else {
-            println!("{}", report.text());
-        }
-        return Ok(());
+            print(&report.text())
+        };
     };
     let mut pairs = Vec::new();
     for round in 1..=ROUNDS {
-        let pair = (measure(first).await?, measure(second).await?);
+        let pair = (on(first, &mut measure).await?, on(second, &mut measure).await?);
         if !as_json {
-            println!("round {round} of {ROUNDS}\n{}\n{}", pair.0.text(), pair.1.text());
+            let (one, other) = (pair.0.text(), pair.1.text());
+            print(&format!("round {round} of {ROUNDS}\n{one}\n{other}"))?;
         }
         pairs.push(pair);
     }
@@ -51,22 +52,26 @@ where
             .map(|(first, second)| json!([first, second]))
             .collect();
         let ratios = json!({"rate": rate, "p50": latency, "serverCpu": cpu});
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&json!({"ratios": ratios, "rounds": runs}))?
-        );
+        let whole = json!({"ratios": ratios, "rounds": runs});
+        print(&serde_json::to_string_pretty(&whole)?)
     } else {
         let shown = |ratio: Option<f64>| ratio.map_or("not known".to_owned(), |ratio| format!("{ratio:.2}"));
-        println!(
+        print(&format!(
             "{} compared with {} (median of {ROUNDS} ratios): rate {}, p50 {}, server CPU {}",
             first.name,
             second.name,
             shown(rate),
             shown(latency),
             shown(cpu)
-        );
+        ))
     }
-    Ok(())
+}
+
+async fn on<F>(target: &Target, measure: &mut F) -> Result<Report>
+where
+    F: AsyncFnMut(&Target) -> Result<Report>,
+{
+    measure(target).await.with_context(|| target.name.clone())
 }
 
 /// A server, and its process if that is known.
@@ -89,12 +94,13 @@ impl Target {
         if addresses.is_empty() || addresses.len() > 2 {
             anyhow::bail!("expected one server, or two to compare");
         }
-        if pids.len() > addresses.len() {
-            anyhow::bail!("there are more process ids than servers");
+        if !pids.is_empty() && pids.len() != addresses.len() {
+            anyhow::bail!("expected --pid for each --target, or for none");
         }
         let mut targets = Vec::new();
         for (index, name) in addresses.iter().enumerate() {
-            let mut found = tokio::net::lookup_host(name).await?;
+            let found = tokio::net::lookup_host(name).await;
+            let mut found = found.with_context(|| format!("{name}: expected host:port"))?;
             targets.push(Self {
                 name: name.clone(),
                 address: found

@@ -8,27 +8,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{Args, value_parser};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// How much load, and how.
 #[derive(Args, Clone, Copy)]
 pub struct Load {
     /// Operations to measure
-    #[arg(short = 'n', long, default_value_t = 1000)]
+    #[arg(short = 'n', long, default_value_t = 1000, value_parser = value_parser!(u64).range(1..=MOST_OPERATIONS))]
     pub count: u64,
     /// Operations before that, which are not measured
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = value_parser!(u64).range(0..=MOST_OPERATIONS))]
     pub warm_up: u64,
     /// Workers: operations at a time
-    #[arg(short, long, default_value_t = 1)]
-    pub concurrency: usize,
+    #[arg(short, long, default_value_t = 1, value_parser = value_parser!(u16).range(1..))]
+    pub concurrency: u16,
     /// Operations a second, begun when their time has come whether or not earlier ones have ended [default: each worker
     /// begins the next when the last has ended]
     #[arg(long)]
     pub rate: Option<f64>,
+    /// Seconds that an operation may take; one that takes longer has failed
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
 }
+
+/// Operations of one run: each leaves its latency in memory.
+const MOST_OPERATIONS: u64 = 100_000_000;
 
 /// Open operations of an open loop; a server that falls behind further has failed.
 const MOST_OPEN: usize = 20_000;
@@ -57,7 +64,7 @@ impl Load {
     /// The operations that are not measured.
     pub async fn warm_up<O: Operation>(&self, operation: &Arc<O>) -> Result<()> {
         if self.warm_up > 0 {
-            closed(operation, self.warm_up, self.concurrency, "warming up").await?;
+            self.closed(operation, self.warm_up, "warming up").await?;
         }
         Ok(())
     }
@@ -65,95 +72,101 @@ impl Load {
     /// The measured operations.
     pub async fn measure<O: Operation>(&self, operation: &Arc<O>, what: &str) -> Result<Outcome> {
         match self.rate {
-            None => closed(operation, self.count, self.concurrency, what).await,
-            Some(rate) if rate > 0.0 && rate.is_finite() => open(operation, self.count, rate, what).await,
+            None => self.closed(operation, self.count, what).await,
+            Some(rate) if rate > 0.0 && rate.is_finite() => self.open(operation, rate, what).await,
             Some(_) => bail!("--rate: expected a positive number"),
         }
     }
-}
 
-async fn closed<O: Operation>(
-    operation: &Arc<O>,
-    count: u64,
-    concurrency: usize,
-    what: &str,
-) -> Result<Outcome> {
-    let begun = Arc::new(AtomicU64::new(0));
-    let progress = Progress::start(what, count);
-    let mut workers = JoinSet::new();
-    let mut ready = Vec::new();
-    for _ in 0..concurrency.max(1) {
-        ready.push(operation.worker().await.context("a worker cannot begin")?);
-    }
-    let start = Instant::now();
-    for mut worker in ready {
-        let (operation, begun, done) = (Arc::clone(operation), Arc::clone(&begun), progress.counter());
-        workers.spawn(async move {
-            let mut latencies = Vec::new();
-            while begun.fetch_add(1, Ordering::Relaxed) < count {
-                let began = Instant::now();
-                operation.run(&mut worker).await?;
-                latencies.push(began.elapsed());
-                done.fetch_add(1, Ordering::Relaxed);
-            }
-            anyhow::Ok(latencies)
-        });
-    }
-    let mut latencies = Vec::with_capacity(usize::try_from(count)?);
-    while let Some(ended) = workers.join_next().await {
-        latencies.extend(ended??);
-    }
-    Ok(Outcome {
-        latencies,
-        elapsed: start.elapsed(),
-    })
-}
-
-async fn open<O: Operation>(operation: &Arc<O>, count: u64, rate: f64, what: &str) -> Result<Outcome> {
-    let places = Arc::new(Semaphore::new(MOST_OPEN));
-    let progress = Progress::start(what, count);
-    let mut running = JoinSet::new();
-    let mut latencies = Vec::with_capacity(usize::try_from(count)?);
-    // Workers that have nothing to do: one is made only where all are busy.
-    let idle = Arc::new(Mutex::new(vec![
-        operation.worker().await.context("a worker cannot begin")?,
-    ]));
-    let start = Instant::now();
-    for index in 0..count {
-        let due = start + Duration::from_secs_f64(index as f64 / rate);
-        tokio::time::sleep_until(due.into()).await;
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            bail!("{MOST_OPEN} operations are open: the server does not keep up with {rate} a second");
-        };
-        let (operation, idle, done) = (Arc::clone(operation), Arc::clone(&idle), progress.counter());
-        running.spawn(async move {
-            let rested = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut worker = match rested {
-                Some(worker) => worker,
-                None => operation.worker().await?,
-            };
-            operation.run(&mut worker).await?;
-            let took = due.elapsed();
-            idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
-            drop(place);
-            done.fetch_add(1, Ordering::Relaxed);
-            anyhow::Ok(took)
-        });
-        while let Some(ended) = running.try_join_next() {
-            latencies.push(ended??);
+    /// What `step` comes to, if that is in time.
+    async fn in_time<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
+        match timeout(Duration::from_secs(self.timeout), step).await {
+            Ok(done) => done,
+            Err(_) => bail!("no answer within {} seconds", self.timeout),
         }
     }
-    while let Some(ended) = running.join_next().await {
-        latencies.push(ended??);
+
+    async fn closed<O: Operation>(&self, operation: &Arc<O>, count: u64, what: &str) -> Result<Outcome> {
+        let load = *self;
+        let begun = Arc::new(AtomicU64::new(0));
+        let progress = Progress::start(what, count);
+        let mut workers = JoinSet::new();
+        let mut ready = Vec::new();
+        for _ in 0..self.concurrency.max(1) {
+            let worker = self.in_time(operation.worker()).await;
+            ready.push(worker.context("a worker cannot begin")?);
+        }
+        let start = Instant::now();
+        for mut worker in ready {
+            let (operation, begun, done) = (Arc::clone(operation), Arc::clone(&begun), progress.counter());
+            workers.spawn(async move {
+                let mut latencies = Vec::new();
+                while begun.fetch_add(1, Ordering::Relaxed) < count {
+                    let began = Instant::now();
+                    load.in_time(operation.run(&mut worker)).await?;
+                    latencies.push(began.elapsed());
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                anyhow::Ok(latencies)
+            });
+        }
+        let mut latencies = Vec::new();
+        while let Some(ended) = workers.join_next().await {
+            latencies.extend(ended?.with_context(|| progress.told())?);
+        }
+        Ok(Outcome {
+            latencies,
+            elapsed: start.elapsed(),
+        })
     }
-    Ok(Outcome {
-        latencies,
-        elapsed: start.elapsed(),
-    })
+
+    async fn open<O: Operation>(&self, operation: &Arc<O>, rate: f64, what: &str) -> Result<Outcome> {
+        let load = *self;
+        let places = Arc::new(Semaphore::new(MOST_OPEN));
+        let progress = Progress::start(what, self.count);
+        let mut running = JoinSet::new();
+        let mut latencies = Vec::new();
+        // Workers that have nothing to do: one is made only where all are busy.
+        let first = self.in_time(operation.worker()).await;
+        let idle = Arc::new(Mutex::new(vec![first.context("a worker cannot begin")?]));
+        let start = Instant::now();
+        for index in 0..self.count {
+            let due = start + Duration::from_secs_f64(index as f64 / rate);
+            tokio::time::sleep_until(due.into()).await;
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                bail!("{MOST_OPEN} operations are open: the server does not keep up with {rate} a second");
+            };
+            let (operation, idle, done) = (Arc::clone(operation), Arc::clone(&idle), progress.counter());
+            running.spawn(async move {
+                let rested = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                let mut worker = match rested {
+                    Some(worker) => worker,
+                    None => load.in_time(operation.worker()).await?,
+                };
+                load.in_time(operation.run(&mut worker)).await?;
+                let took = due.elapsed();
+                idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+                drop(place);
+                done.fetch_add(1, Ordering::Relaxed);
+                anyhow::Ok(took)
+            });
+            while let Some(ended) = running.try_join_next() {
+                latencies.push(ended?.with_context(|| progress.told())?);
+            }
+        }
+        while let Some(ended) = running.join_next().await {
+            latencies.push(ended?.with_context(|| progress.told())?);
+        }
+        Ok(Outcome {
+            latencies,
+            elapsed: start.elapsed(),
+        })
+    }
 }
 
 /// Says on a terminal how far it has come.
 struct Progress {
+    count: u64,
     done: Arc<AtomicU64>,
     task: Option<tokio::task::JoinHandle<()>>,
 }
@@ -173,7 +186,16 @@ impl Progress {
                 }
             })
         });
-        Self { done, task }
+        Self { count, done, task }
+    }
+
+    /// For the message of a run that fails.
+    fn told(&self) -> String {
+        format!(
+            "after {} of {} operations",
+            self.done.load(Ordering::Relaxed),
+            self.count
+        )
     }
 
     fn counter(&self) -> Arc<AtomicU64> {
@@ -225,12 +247,13 @@ mod tests {
         })
     }
 
-    fn load(count: u64, concurrency: usize, rate: Option<f64>) -> Load {
+    fn load(count: u64, concurrency: u16, rate: Option<f64>) -> Load {
         Load {
             count,
             warm_up: 0,
             concurrency,
             rate,
+            timeout: 1,
         }
     }
 
@@ -285,10 +308,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_server_that_does_not_answer_ends_the_run() {
+        for rate in [None, Some(1000.0)] {
+            let hangs = load(3, 1, rate).measure(&sleeper(60_000, 0), "").await;
+            let error = format!("{:#}", hangs.err().unwrap());
+            assert_eq!(error, "after 0 of 3 operations: no answer within 1 seconds");
+        }
+    }
+
+    #[tokio::test]
     async fn a_failure_ends_the_run() {
         for rate in [None, Some(1000.0)] {
             let failed = load(20, 2, rate).measure(&sleeper(1, 7), "").await;
-            assert_eq!(failed.err().unwrap().to_string(), "refused");
+            let error = format!("{:#}", failed.err().unwrap());
+            assert!(
+                error.starts_with("after ") && error.ends_with(" of 20 operations: refused"),
+                "{error}"
+            );
         }
         assert!(load(1, 1, Some(0.0)).measure(&sleeper(1, 0), "").await.is_err());
     }

@@ -28,7 +28,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     for _ in 0..arguments.count {
         open.push(connector.connect().await.context("no connection")?);
     }
-    println!("open");
+    crate::output::print("open")?;
     std::io::stdout().flush()?;
     tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
     drop(open);

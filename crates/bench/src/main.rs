@@ -7,6 +7,7 @@ mod driver;
 mod hold;
 mod manifest;
 mod mix;
+mod output;
 mod report;
 mod rest;
 mod server;

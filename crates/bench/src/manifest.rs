@@ -1,7 +1,5 @@
 //! Manifests of a given size.
 
-use std::io::Write as _;
-
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -52,10 +50,7 @@ pub enum Kind {
 
 /// Prints the manifest.
 pub fn print(arguments: &Arguments) -> Result<()> {
-    let manifest = make(arguments)?;
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    serde_json::to_writer(&mut out, &manifest)?;
-    Ok(out.flush()?)
+    crate::output::print(&make(arguments)?.to_string())
 }
 
 /// The manifest. Its package is what evidence of the software TEE claims.

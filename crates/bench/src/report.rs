@@ -49,6 +49,11 @@ impl Report {
         let before = target.server.map(|server| server.usage()).transpose()?;
         let outcome = load.measure(operation, what).await?;
         let after = target.server.map(|server| server.usage()).transpose()?;
+        if let (Some(before), Some(after)) = (before, after)
+            && before.cpu == after.cpu
+        {
+            anyhow::bail!("the process of --pid did nothing meanwhile: it is not the server");
+        }
         Ok(Self::new(what, &target.name, outcome, before.zip(after)))
     }
 

@@ -53,8 +53,10 @@ impl Identity {
             std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
         };
         Ok(Self {
-            certificate: CertificateDer::from_pem_slice(&read(certificate)?)?,
-            key: PrivateKeyDer::from_pem_slice(&read(key)?)?,
+            certificate: CertificateDer::from_pem_slice(&read(certificate)?)
+                .with_context(|| format!("{} holds no certificate in PEM", certificate.display()))?,
+            key: PrivateKeyDer::from_pem_slice(&read(key)?)
+                .with_context(|| format!("{} holds no private key in PEM", key.display()))?,
         })
     }
 }

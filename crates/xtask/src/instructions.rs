@@ -1,5 +1,6 @@
 //! `cargo xtask instructions`: how many instructions the rules take, counted by callgrind, which counts the same for the
-//! same program whatever else the machine does. One that takes over 2 % more than recorded fails.
+//! same program whatever else the machine does. One that takes over 2 % more than recorded fails, and one that takes so
+//! much less that the recorded number would hide how it grows again.
 
 use std::collections::BTreeMap;
 use std::io::BufReader;
@@ -23,6 +24,8 @@ const SCENARIOS: &[&str] = &[
 const PLANTED: &str = "activate";
 /// How much more than recorded is too much.
 const TOLERANCE: f64 = 0.02;
+/// How much less than recorded has to be recorded.
+const STALE: f64 = 0.10;
 /// The recorded numbers, below the root.
 const RECORDED: &str = "docs/performance/instructions.json";
 
@@ -50,7 +53,7 @@ pub fn run(root: &Path, record: bool) -> anyhow::Result<()> {
     }
     let recorded = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let recorded: BTreeMap<String, u64> = serde_json::from_str(&recorded)?;
-    let mut failed = Vec::new();
+    let (mut failed, mut stale) = (Vec::new(), Vec::new());
     for (scenario, found) in &counted {
         let Some(before) = recorded.get(scenario) else {
             bail!("{scenario} is not in {RECORDED}; `cargo xtask instructions --record`");
@@ -60,12 +63,25 @@ pub fn run(root: &Path, record: bool) -> anyhow::Result<()> {
         if is_too_much(*found, *before) {
             failed.push(scenario.as_str());
         }
+        if is_stale(*found, *before) {
+            stale.push(scenario.as_str());
+        }
+    }
+    if let Some(unknown) = recorded.keys().find(|name| !counted.contains_key(*name)) {
+        bail!("{unknown} is in {RECORDED} and is not counted; `cargo xtask instructions --record`");
     }
     if !failed.is_empty() {
         bail!(
             "more instructions than recorded, by over 2 %: {}; find out why, and if it has to be, `cargo xtask \
              instructions --record`",
             failed.join(", ")
+        );
+    }
+    if !stale.is_empty() {
+        bail!(
+            "fewer instructions than recorded, by over 10 %: {}; so that it is noticed when they grow again, `cargo xtask \
+             instructions --record`",
+            stale.join(", ")
         );
     }
     Ok(())
@@ -81,6 +97,10 @@ fn least(program: &Path, scenario: &str) -> anyhow::Result<u64> {
 
 fn is_too_much(found: u64, recorded: u64) -> bool {
     found as f64 > recorded as f64 * (1.0 + TOLERANCE)
+}
+
+fn is_stale(found: u64, recorded: u64) -> bool {
+    (found as f64) < recorded as f64 * (1.0 - STALE)
 }
 
 fn build(root: &Path) -> anyhow::Result<PathBuf> {
@@ -156,5 +176,6 @@ mod tests {
         assert_eq!(collected("nothing"), None);
         assert!(!is_too_much(102_000, 100_000));
         assert!(is_too_much(102_001, 100_000));
+        assert!(is_stale(89_999, 100_000) && !is_stale(90_001, 100_000));
     }
 }

@@ -130,7 +130,7 @@ async fn tell(book: &Book, seen: &Seen, seconds: u64) -> Result<()> {
             metrics_bytes: seen.metrics_bytes.load(Ordering::Relaxed),
             log_bytes: seen.log_bytes.load(Ordering::Relaxed),
         };
-        println!("{}", serde_json::to_string(&line)?);
+        crate::output::print(&serde_json::to_string(&line)?)?;
         std::io::stdout().flush()?;
     }
     if terminal {

@@ -246,10 +246,7 @@ fn check(
                 value::LOG_LEVEL,
                 LogLevel::parse,
             )?,
-            directives: environment
-                .get("RUST_LOG")
-                .filter(|text| !text.is_empty())
-                .cloned(),
+            directives: value::directives(environment)?,
             collector: read.optional("otlp-endpoint", value::COLLECTOR, value::collector)?,
         },
         tee: tee::tee(&read)?,

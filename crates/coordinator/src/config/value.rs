@@ -1,10 +1,13 @@
 //! The values settings may have, and how each is read from text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use marblerun_core::pki::HostName;
+
+use super::ConfigError;
 
 pub(super) const SWITCH: &str = "1 (on) or 0 (off)";
 pub(super) const ADDRESS: &str =
@@ -30,6 +33,21 @@ pub(super) fn collector(text: &str) -> Option<String> {
     let address: http::Uri = text.parse().ok()?;
     let plain = address.scheme_str() == Some("http") && address.path() == "/" && address.query().is_none();
     (cfg!(feature = "opentelemetry") && plain && address.port().is_some()).then(|| text.to_owned())
+}
+
+/// Directives for the log. A filter by spans or fields, which there is not, would be taken for the name of a target, and
+/// nothing would be logged.
+pub(super) fn directives(environment: &BTreeMap<String, String>) -> Result<Option<String>, ConfigError> {
+    const PLACE: &str = "RUST_LOG";
+    let given = environment.get(PLACE).filter(|text| !text.is_empty());
+    match given {
+        Some(text) if text.contains(['[', ']', '{', '}']) => Err(ConfigError::Value {
+            place: PLACE.to_owned(),
+            expected: "directives `level` or `target=level`, comma-separated",
+            found: text.chars().take(100).collect(),
+        }),
+        given => Ok(given.cloned()),
+    }
 }
 
 /// A duration of at most 30 days; without unit, 0 only.

@@ -51,6 +51,11 @@ fn a_start_that_fails_says_why_in_one_line() {
     assert!(last_line(&text).contains("/nowhere/ready"), "{text}");
     let text = fail(&[], &[("RUST_LOG", "a=b=c")]);
     assert!(last_line(&text).contains("RUST_LOG"), "{text}");
+    let text = fail(&[], &[("RUST_LOG", "[[[")]);
+    assert!(
+        last_line(&text).contains("RUST_LOG: expected directives"),
+        "{text}"
+    );
 }
 
 #[test]

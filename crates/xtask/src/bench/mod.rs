@@ -82,7 +82,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     };
     println!("Building the programs as they are shipped …");
     let programs = Programs::build(root)?;
-    let machine = machine::describe()?;
+    let machine = machine::describe(root)?;
     println!("{machine}\n");
     let wanted = |name: &str| arguments.only.as_deref().is_none_or(|only| name.contains(only));
     let mut measured = Vec::new();

@@ -65,7 +65,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> anyhow::Result<()> {
             Programs::build(root)?
         }
     };
-    let machine = machine::describe()?;
+    let machine = machine::describe(root)?;
     println!("{machine}\n");
     find_planted(&programs)?;
     let (seconds, bounds) = match arguments.quick {
