@@ -1,5 +1,6 @@
 //! What callers use: [`Collaterals::get`], and [`Collaterals::keep_fresh`] in the background.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ pub enum Asker {
     /// Anybody: peers that have not shown who they are. They may have one new platform a second fetched, of each
     /// manufacturer, all of them together.
     Stranger,
+    /// Likewise, at this address. Whoever at another address had a turn longer ago and was turned away a moment ago goes
+    /// first.
+    Peer(IpAddr),
     /// Whoever runs this program, or a user it knows.
     Trusted,
 }

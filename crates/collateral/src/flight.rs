@@ -15,7 +15,7 @@ use crate::config::{Config, Limits, StartError};
 use crate::directory::Directory;
 use crate::error::CollateralError;
 use crate::landing::Landing;
-use crate::pace::Pace;
+use crate::pace::{Pace, Source};
 use crate::piece::{Dated, Key};
 use crate::source::Client;
 use crate::stats::{Counts, Stats};
@@ -54,12 +54,17 @@ pub(crate) struct Held {
 /// Whether new platforms may be asked for. A request of a stranger needs to be let in once, however many pieces it takes.
 pub(crate) struct Gate {
     open: bool,
+    source: Source,
 }
 
 impl Gate {
     pub(crate) fn new(asker: Asker) -> Self {
         Self {
             open: asker == Asker::Trusted,
+            source: match asker {
+                Asker::Peer(address) => Source::from(address),
+                Asker::Stranger | Asker::Trusted => Source::Unknown,
+            },
         }
     }
 }
@@ -168,7 +173,7 @@ impl Inner {
             return usable.map_or(Seen::Failed(error), Seen::Held);
         }
         if old.is_none() && key.is_platform() && !gate.open && self.client.is_paced() {
-            if !state.pace.admits(&key, now) {
+            if !state.pace.admits(&key, gate.source, now) {
                 state.counts.turned_away += 1;
                 return Seen::Failed(CollateralError::TooManyNewPlatforms);
             }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use marblerun_attestation::claims::{SnpProduct, SnpSigningKey};
 use marblerun_attestation::collateral::{CollateralNeeded, DcapTee};
 use marblerun_attestation::fakes::{EnclaveFields, QuoteFields, SoftwareTee};
 use marblerun_attestation::{Quote, ReportBinding, SimulationRoots, UnixSeconds, Verifier};
 use marblerun_collateral::fakes::{Behaviour, Service};
 use marblerun_collateral::{Asker, CollateralError, Freshness};
 
-use super::{DAY, NOW, Setup, chip, intel, milan, setup, sgx};
+use super::{DAY, NOW, Setup, chip, intel, milan, setup, sgx, snp_needed};
 
 const TCB: &str = "/sgx/certification/v4/tcb";
 
@@ -136,6 +137,33 @@ async fn strangers_have_one_new_platform_a_second_of_each_manufacturer() {
     // A clock that goes back locks nobody out.
     setup.clock.set(NOW - 100);
     assert!(get(&setup, &chip(4)).await.is_ok());
+}
+
+/// Reports with chips made up, as fast as one can send them.
+#[tokio::test]
+async fn one_stranger_does_not_take_the_turns_of_others() {
+    let setup = setup(|_| {}).await;
+    let (greedy, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+    let mut made_up = 0;
+    let mut forge = async || {
+        for _ in 0..20 {
+            made_up += 1;
+            let mut needed = snp_needed(SnpProduct::Milan, SnpSigningKey::Vcek);
+            needed.chip_id[..2].copy_from_slice(&[0xAA, made_up]);
+            let _ = setup
+                .collaterals
+                .get(&CollateralNeeded::Snp(needed), Asker::Peer(greedy))
+                .await;
+        }
+    };
+    forge().await;
+    let turned_away = setup.collaterals.get(&chip(0), Asker::Peer(other)).await;
+    assert_eq!(turned_away.unwrap_err(), CollateralError::TooManyNewPlatforms);
+    // The other one tries again when the next second has long begun.
+    setup.clock.advance(1);
+    forge().await;
+    setup.collaterals.get(&chip(0), Asker::Peer(other)).await.unwrap();
+    assert_eq!(setup.service.requests_with("blSPL"), 2);
 }
 
 #[tokio::test]

@@ -90,19 +90,25 @@ impl<R: TrustRoots + Send + Sync + 'static> Appraiser<R> {
         &self,
         quote: Vec<u8>,
         binding: ReportBinding,
+        asker: Asker,
     ) -> Result<Verified<Claims, R>, NotVerified> {
         let quote = Quote::new(quote).map_err(|error| Refused {
             step: Step::Format,
             reason: Box::new(Reason::Unrecognised(error)),
         })?;
-        self.verify(quote, binding).await
+        self.verify(quote, binding, asker).await
     }
 
-    async fn verify(&self, quote: Quote, binding: ReportBinding) -> Result<Verified<Claims, R>, NotVerified> {
+    async fn verify(
+        &self,
+        quote: Quote,
+        binding: ReportBinding,
+        asker: Asker,
+    ) -> Result<Verified<Claims, R>, NotVerified> {
         let inner = &self.inner;
         // The usual case: the platform was seen before and its collateral is at hand.
         if let Some(needed) = inner.verifier.collateral_remembered(&quote) {
-            return inner.verify_with(&quote, &binding, &needed).await;
+            return inner.verify_with(&quote, &binding, &needed, asker).await;
         }
         let broke_off = |error: &dyn std::fmt::Display| NotVerified::BrokeOff(error.to_string());
         let turn = inner
@@ -119,7 +125,7 @@ impl<R: TrustRoots + Send + Sync + 'static> Appraiser<R> {
         .map_err(|error| broke_off(&error))??;
         // Whoever waits for a service keeps nobody from being verified.
         drop(turn);
-        let obtained = inner.obtain(&needed).await?;
+        let obtained = inner.obtain(&needed, asker).await?;
         let _turn = inner
             .first_sight
             .acquire()
@@ -134,8 +140,8 @@ impl<R: TrustRoots + Send + Sync + 'static> Appraiser<R> {
 }
 
 impl<R: TrustRoots> Inner<R> {
-    async fn obtain(&self, needed: &CollateralNeeded) -> Result<Obtained, NotVerified> {
-        let obtained = self.collaterals.get(needed, Asker::Stranger).await?;
+    async fn obtain(&self, needed: &CollateralNeeded, asker: Asker) -> Result<Obtained, NotVerified> {
+        let obtained = self.collaterals.get(needed, asker).await?;
         if let Freshness::Stale { since } = obtained.freshness {
             tracing::warn!(%since, "collateral is out of date and used within its grace");
         }
@@ -147,8 +153,9 @@ impl<R: TrustRoots> Inner<R> {
         quote: &Quote,
         binding: &ReportBinding,
         needed: &CollateralNeeded,
+        asker: Asker,
     ) -> Result<Verified<Claims, R>, NotVerified> {
-        let obtained = self.obtain(needed).await?;
+        let obtained = self.obtain(needed, asker).await?;
         Ok(self.decide(quote, binding, &obtained)?)
     }
 
@@ -180,11 +187,16 @@ pub enum Judge {
 
 impl Judge {
     /// By what a marble is admitted that presented `certificate` (DER) and sent `quote`. In lenient simulation that
-    /// is simulation itself, whatever it sent.
+    /// is simulation itself, whatever it sent. `asker`: who it is.
     ///
     /// # Errors
     /// `Denied` with the step, what was found and what was expected; `Unavailable` when it cannot be judged now.
-    pub async fn admit(&self, quote: Vec<u8>, certificate: &[u8]) -> Result<Admission, Refusal> {
+    pub async fn admit(
+        &self,
+        quote: Vec<u8>,
+        certificate: &[u8],
+        asker: Asker,
+    ) -> Result<Admission, Refusal> {
         const WHAT: &str = "marble verification failed: evidence";
         let size = quote.len();
         let refused =
@@ -192,16 +204,16 @@ impl Judge {
         let binding = ReportBinding::certificate(certificate);
         match self {
             Self::Hardware(appraiser) => {
-                let verified = appraiser.verify_bytes(quote, binding).await;
+                let verified = appraiser.verify_bytes(quote, binding, asker).await;
                 verified.map(Admission::Verified).map_err(refused)
             }
             Self::Strict(appraiser) => {
-                let verified = appraiser.verify_bytes(quote, binding).await;
+                let verified = appraiser.verify_bytes(quote, binding, asker).await;
                 verified.map(Admission::VerifiedInSimulation).map_err(refused)
             }
             Self::Lenient(simulation, appraiser) => {
                 if size > 0 {
-                    say_what_came_of(appraiser.verify_bytes(quote, binding).await);
+                    say_what_came_of(appraiser.verify_bytes(quote, binding, asker).await);
                 }
                 Ok(Admission::Simulated(*simulation))
             }
@@ -216,10 +228,14 @@ impl Judge {
         let data = quote.unverified_report_data().ok().flatten().unwrap_or([0; 64]);
         let binding = ReportBinding::report_data_itself(data);
         match self {
-            Self::Hardware(appraiser) => appraiser.verify(quote, binding).await.map(Verified::into_inner),
-            Self::Strict(appraiser) | Self::Lenient(_, appraiser) => {
-                appraiser.verify(quote, binding).await.map(Verified::into_inner)
-            }
+            Self::Hardware(appraiser) => appraiser
+                .verify(quote, binding, Asker::Stranger)
+                .await
+                .map(Verified::into_inner),
+            Self::Strict(appraiser) | Self::Lenient(_, appraiser) => appraiser
+                .verify(quote, binding, Asker::Stranger)
+                .await
+                .map(Verified::into_inner),
         }
     }
 

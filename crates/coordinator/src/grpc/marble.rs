@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
 use axum::middleware::{Next, from_fn};
+use marblerun_collateral::Asker;
 use marblerun_core::flow::activate;
 use marblerun_core::refusal::{Refusal, RefusalKind};
 use marblerun_wire::marble::{
@@ -15,7 +16,7 @@ use tonic::{Code, Request, Response, Status};
 use zeroize::Zeroizing;
 
 use crate::config::LogLevel;
-use crate::listen::{Api, PeerCertificate};
+use crate::listen::{Api, PeerAddress, PeerCertificate};
 use crate::observe::metrics::metrics;
 use crate::observe::{at_level, counts};
 use crate::service::{ActivationRequest, Service};
@@ -94,6 +95,10 @@ impl MarbleApi {
             counts::refused(RefusalKind::Unauthenticated);
             return Err(Status::unauthenticated("a TLS client certificate is required"));
         };
+        let asker = match request.extensions().get() {
+            Some(PeerAddress(address)) => Asker::Peer(*address),
+            None => Asker::Stranger,
+        };
         let ActivationReq {
             quote,
             csr,
@@ -105,7 +110,7 @@ impl MarbleApi {
         } else {
             Vec::new()
         };
-        let admission = self.service.judge().admit(quote, &certificate).await;
+        let admission = self.service.judge().admit(quote, &certificate, asker).await;
         let request = ActivationRequest {
             marble_type,
             uuid,

@@ -25,7 +25,7 @@ use super::body::{Reservation, TimedBody, Unread};
 use super::frames::Frames;
 use super::gathered::{Gathered, Turns};
 use super::panic::CatchPanic;
-use super::{Api, Limits, PeerCertificate, RequestId, Server};
+use super::{Api, Limits, PeerAddress, PeerCertificate, RequestId, Server};
 use crate::observe::at_level;
 use crate::observe::telemetry::request_ended;
 
@@ -76,6 +76,7 @@ impl Server {
         let requests = Requests {
             api: self.api.clone(),
             certificate,
+            address: PeerAddress(peer.ip()),
             activity: Arc::clone(activity),
             body_pause: self.limits.body_pause,
             body_bytes: Arc::clone(&self.body_bytes),
@@ -246,6 +247,7 @@ impl Graceful for Turns<Http2, Frames<Tls>> {
 struct Requests {
     api: Api,
     certificate: Option<PeerCertificate>,
+    address: PeerAddress,
     activity: Arc<Activity>,
     body_pause: Duration,
     body_bytes: Arc<Semaphore>,
@@ -271,6 +273,7 @@ impl Service<http::Request<Incoming>> for Requests {
             )
         });
         request.extensions_mut().insert(id);
+        request.extensions_mut().insert(self.address);
         if let Some(certificate) = &self.certificate {
             request.extensions_mut().insert(certificate.clone());
         }

@@ -10,7 +10,7 @@ mod frames;
 mod gathered;
 mod panic;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,10 @@ use activity::Connections;
 /// The certificate the peer proved to hold the key of, in the extensions of each request; X.509 DER.
 #[derive(Clone)]
 pub struct PeerCertificate(pub CertificateDer<'static>);
+
+/// Where the peer is, in the extensions of each request: a proxy before the Coordinator stands for all behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddress(pub IpAddr);
 
 /// Identifies a request in the log; in the extensions of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use http::StatusCode;
 use marblerun_coordinator::config::LogLevel;
-use marblerun_coordinator::listen::{self, Api, Limits, PeerCertificate};
+use marblerun_coordinator::listen::{self, Api, Limits, PeerAddress, PeerCertificate};
 use marblerun_coordinator::tls::{self, Identity};
 use marblerun_core::pki::CryptoSuite;
 use marblerun_core::pki::key::{KeyKind, PrivateKey};
@@ -64,6 +64,10 @@ async fn peer(request: http::Request<axum::body::Body>) -> Vec<u8> {
         .map_or_else(Vec::new, |peer| peer.0.to_vec())
 }
 
+async fn address(request: http::Request<axum::body::Body>) -> String {
+    format!("{:?}", request.extensions().get::<PeerAddress>())
+}
+
 async fn slow() -> &'static str {
     sleep(Duration::from_millis(500)).await;
     "done"
@@ -96,6 +100,7 @@ async fn serve(required: bool, limits: Limits) -> Server {
     .unwrap();
     let router = Router::new()
         .route("/", get(peer))
+        .route("/address", get(address))
         .route("/slow", get(slow))
         .route("/large", get(large))
         .route("/boom", get(boom))
@@ -138,6 +143,10 @@ async fn handlers_see_the_certificate_whose_key_was_proven() {
         client.certificate
     );
     assert_eq!(ask(server.address, None, "GET", "/", "").await.2, b"".as_slice());
+    assert_eq!(
+        ask(server.address, None, "GET", "/address", "").await.2,
+        b"Some(PeerAddress(127.0.0.1))".as_slice()
+    );
 
     let mut sender = http2(
         connect(server.address, Some(&client), &["h2", "http/1.1"])
