@@ -292,6 +292,7 @@ fn start_keeper(config: &Config, tee: &Tee, dice: &Arc<PrefetchingDice>) -> Resu
             && served.swap(generation, Ordering::Relaxed) != generation
         {
             dice.serve(manifest);
+            metrics().expect_types(manifest.marbles.keys().map(AsRef::as_ref));
         }
     };
     on_publish(&state);

@@ -90,7 +90,7 @@ impl MarbleApi {
         // Phase and type cost nothing to check; evidence does.
         activate::examine(&self.service.snapshot(), &request.get_ref().marble_type)
             .map_err(|refusal| asked.refuse(&refusal))?;
-        metrics().activation_begins(&request.get_ref().marble_type);
+        let counted = metrics().activation_begins(&request.get_ref().marble_type);
         let Some(PeerCertificate(certificate)) = request.extensions().get().cloned() else {
             counts::refused(RefusalKind::Unauthenticated);
             return Err(Status::unauthenticated("a TLS client certificate is required"));
@@ -120,6 +120,9 @@ impl MarbleApi {
         };
         let activated = self.service.activate(request).await;
         let activated = activated.map_err(|refusal| asked.refuse(&refusal))?;
+        if !counted {
+            metrics().activation_admitted(&activated.marble_type);
+        }
         metrics().activation_succeeded(&activated.marble_type);
         let uuid = activated.uuid.to_string();
         metrics().events.activated(&activated.marble_type, uuid, &shown);

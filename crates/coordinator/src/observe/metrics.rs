@@ -81,15 +81,40 @@ impl Metrics {
         }
     }
 
-    /// A marble asks to be activated; the type has to be one of the manifest.
-    pub fn activation_begins(&self, marble_type: &str) {
-        let labels = [("type", marble_type.to_owned())];
-        if self.activations.get(&labels).is_none() {
-            let mut types = self.types.lock().unwrap_or_else(PoisonError::into_inner);
-            types.insert(marble_type.to_owned());
-            // So that there is a number from the first failure on.
-            let _ = self.activations_success.get_or_create(&labels);
+    /// These are the types of a manifest that is in force now. Where they are not too many, each has its numbers from the
+    /// beginning; the others get theirs when the first marble of the type is let in: strangers, who name types without being
+    /// let in, make nothing longer.
+    pub fn expect_types<'t>(&self, types: impl ExactSizeIterator<Item = &'t str>) {
+        const MOST: usize = 1_000;
+        if types.len() <= MOST {
+            types.for_each(|marble_type| self.add_type(marble_type));
         }
+    }
+
+    fn add_type(&self, marble_type: &str) {
+        let labels = [("type", marble_type.to_owned())];
+        let mut types = self.types.lock().unwrap_or_else(PoisonError::into_inner);
+        types.insert(marble_type.to_owned());
+        let _ = self.activations.get_or_create(&labels);
+        // So that there is a number from the first failure on.
+        let _ = self.activations_success.get_or_create(&labels);
+    }
+
+    /// A marble asks to be activated. `false`: its type has no numbers yet, so that it is not counted.
+    #[must_use]
+    pub fn activation_begins(&self, marble_type: &str) -> bool {
+        let labels = [("type", marble_type.to_owned())];
+        let counter = self.activations.get(&labels);
+        counter.is_some_and(|counter| {
+            counter.inc();
+            true
+        })
+    }
+
+    /// It was not counted, and is let in: from now on its type, which has to be one of the manifest, has numbers.
+    pub fn activation_admitted(&self, marble_type: &str) {
+        self.add_type(marble_type);
+        let labels = [("type", marble_type.to_owned())];
         self.activations.get_or_create(&labels).inc();
     }
 
@@ -312,7 +337,8 @@ mod tests {
     fn types_that_a_manifest_no_longer_has_are_forgotten() {
         let metrics = Metrics::new();
         for marble_type in ["old", "kept"] {
-            metrics.activation_begins(marble_type);
+            assert!(!metrics.activation_begins(marble_type));
+            metrics.activation_admitted(marble_type);
             metrics.activation_succeeded(marble_type);
         }
         metrics.keep_types(|marble_type| marble_type == "kept");
@@ -325,6 +351,20 @@ mod tests {
             assert_eq!(counted(family, "old"), None);
         }
         assert_eq!(metrics.types.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn only_who_is_let_in_makes_numbers_of_a_type() {
+        let metrics = Metrics::new();
+        let many: Vec<String> = (0..1_001).map(|number| format!("m{number}")).collect();
+        metrics.expect_types(many.iter().map(String::as_str));
+        assert!(!metrics.activation_begins("m0") && metrics.types.lock().unwrap().is_empty());
+        metrics.activation_admitted("m0");
+        assert!(metrics.activation_begins("m0") && !metrics.activation_begins("m1"));
+        assert_eq!(metrics.types.lock().unwrap().len(), 1);
+        metrics.expect_types(many.iter().take(1_000).map(String::as_str));
+        assert!(metrics.activation_begins("m1") && !metrics.activation_begins("m1000"));
+        assert_eq!(metrics.types.lock().unwrap().len(), 1_000);
     }
 
     #[test]

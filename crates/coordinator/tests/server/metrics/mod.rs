@@ -236,6 +236,11 @@ async fn noise(program: &Program, seed: usize) {
     }
 }
 
+/// The marble types of a manifest.
+fn types_of(manifest: &Value) -> BTreeSet<String> {
+    manifest["Marbles"].as_object().unwrap().keys().cloned().collect()
+}
+
 /// The number of samples, which stands for the size of the text.
 fn samples(scraped: &Scraped) -> usize {
     scraped.samples.values().map(Vec::len).sum()
@@ -268,7 +273,7 @@ async fn strangers_cannot_make_it_longer() {
         .map(ToString::to_string)
         .collect();
     assert!(after.values("path").is_subset(&known));
-    assert_eq!(after.values("type"), ["plain".to_owned()].into());
+    assert_eq!(after.values("type"), types_of(&manifest()));
     assert_eq!(
         after.values("method"),
         ["GET".to_owned(), "POST".to_owned()].into()
@@ -276,6 +281,30 @@ async fn strangers_cannot_make_it_longer() {
     let refused =
         |scraped: &Scraped| scraped.value("coordinator_refusals_total", &[("reason", "no_such_operation")]);
     assert!(refused(&after) > refused(&before) + 100.0);
+}
+
+#[tokio::test]
+async fn whoever_names_types_without_being_let_in_makes_it_no_longer() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = ["--prometheus-addr", "127.0.0.1:0", "--simulation-strict"];
+    let program = start(directory.path(), &flags);
+    let ready: Value =
+        serde_json::from_slice(&std::fs::read(directory.path().join("ready")).unwrap()).unwrap();
+    let monitoring = ready["metrics"].as_str().unwrap().parse().unwrap();
+    // More than have numbers from the beginning.
+    let mut large = manifest();
+    for number in 0..1_001 {
+        large["Marbles"][format!("m{number}")] = large["Marbles"]["plain"].clone();
+    }
+    program.set_manifest(&large).await;
+    assert!(program.activate("m0", &uuid()).await.is_err());
+    let before = scrape(monitoring).await;
+    for number in 1..30 {
+        assert!(program.activate(&format!("m{number}"), &uuid()).await.is_err());
+    }
+    let after = scrape(monitoring).await;
+    assert_eq!(samples(&after), samples(&before));
+    assert!(after.values("type").is_empty());
 }
 
 #[tokio::test]
@@ -314,17 +343,17 @@ async fn types_that_an_update_drops_are_no_longer_told() {
     for marble_type in ["plain", "counting"] {
         program.activate(marble_type, &uuid()).await.unwrap();
     }
-    assert_eq!(scrape(monitoring).await.values("type").len(), 2);
+    assert_eq!(
+        scrape(monitoring).await.values("type"),
+        types_of(&users.manifest())
+    );
     let mut next = users.manifest();
     next["Marbles"].as_object_mut().unwrap().remove("counting");
     program.v2(&users.alice, "POST", "update", wrapped(&next)).await;
     program
         .v2(&users.bob, "POST", "update-manifest", wrapped(&next))
         .await;
-    assert_eq!(
-        scrape(monitoring).await.values("type"),
-        ["plain".to_owned()].into()
-    );
+    assert_eq!(scrape(monitoring).await.values("type"), types_of(&next));
 }
 
 #[tokio::test]
