@@ -8,7 +8,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use marblerun_core::change::Change;
@@ -26,6 +26,10 @@ use crate::store::checkpoint::Waker;
 const QUEUE: usize = 1024;
 /// Decisions that share one write at most.
 const GROUP: usize = 256;
+/// How long after a failed write it is tried whether the state can be written again, although nobody writes: who only
+/// sends writers to a Coordinator that is ready would wait for ever. Each attempt that fails doubles it, up to the other.
+const FIRST_ATTEMPT: Duration = Duration::from_secs(2);
+const LAST_ATTEMPT: Duration = Duration::from_secs(60);
 
 /// Makes changes durable.
 pub trait Journal: Send {
@@ -109,6 +113,7 @@ impl Keeper {
         let (queue, waiting) = mpsc::channel(QUEUE);
         // Weak: what is made in the background does not keep the writer alive.
         let asleep = queue.downgrade();
+        let weak = asleep.clone();
         journal.wake_with(Arc::new(move || {
             if let Some(queue) = asleep.upgrade() {
                 // With a full queue there is no need: the journal settles after each group.
@@ -121,6 +126,8 @@ impl Keeper {
             journal,
             on_publish: Box::new(on_publish),
             intact: true,
+            queue: weak,
+            attempt: Attempt::default(),
         };
         let thread = std::thread::Builder::new()
             .name("keeper".to_owned())
@@ -191,6 +198,23 @@ struct Writer {
     on_publish: Box<dyn Fn(&State) + Send>,
     /// Whether the journal is known to hold exactly the published state.
     intact: bool,
+    queue: mpsc::WeakSender<Job>,
+    attempt: Attempt,
+}
+
+/// The next attempt to write the state anew that nobody asked for.
+struct Attempt {
+    waits: bool,
+    pause: Duration,
+}
+
+impl Default for Attempt {
+    fn default() -> Self {
+        Self {
+            waits: false,
+            pause: FIRST_ATTEMPT,
+        }
+    }
 }
 
 impl Writer {
@@ -278,22 +302,57 @@ impl Writer {
         }
     }
 
-    fn make_durable(&mut self, published: &State, changes: &[Change], pending: State) -> Result<(), Refusal> {
-        if !self.intact {
-            self.journal.restore(published).map_err(|error| {
-                tracing::error!(%error, "the state still cannot be written");
-                Refusal::new(RefusalKind::Unavailable, "the state cannot be written at present")
-                    .with_detail(error)
-            })?;
-            self.intact = true;
-            tracing::info!("the state has been written anew; changes are accepted again");
+    /// After a failed write: makes the journal hold the published state again.
+    fn mend(&mut self, published: &State) -> Result<(), Refusal> {
+        if self.intact {
+            return Ok(());
         }
+        self.journal.restore(published).map_err(|error| {
+            tracing::error!(%error, "the state still cannot be written");
+            self.attempt_later();
+            Refusal::new(RefusalKind::Unavailable, "the state cannot be written at present")
+                .with_detail(error)
+        })?;
+        self.intact = true;
+        self.attempt.pause = FIRST_ATTEMPT;
+        metrics().set_writable(true);
+        tracing::info!("the state has been written anew; changes are accepted again");
+        Ok(())
+    }
+
+    fn attempt_later(&mut self) {
+        if self.attempt.waits {
+            return;
+        }
+        let pause = self.attempt.pause;
+        let queue = self.queue.clone();
+        let sleeper = std::thread::Builder::new().name("keeper-attempt".to_owned());
+        let asleep = sleeper.spawn(move || {
+            std::thread::sleep(pause);
+            if let Some(queue) = queue.upgrade() {
+                // Where nobody listens, nothing is to be written any more.
+                let _ = queue.blocking_send(Job::Alone(Box::new(|writer| {
+                    writer.attempt.waits = false;
+                    let published = writer.published.load_full();
+                    // It was logged, and is tried again.
+                    let _ = writer.mend(&published);
+                })));
+            }
+        });
+        // Without a thread to spare, it is tried with the next write.
+        self.attempt.waits = asleep.is_ok();
+        self.attempt.pause = (pause * 2).min(LAST_ATTEMPT);
+    }
+
+    fn make_durable(&mut self, published: &State, changes: &[Change], pending: State) -> Result<(), Refusal> {
+        self.mend(published)?;
         let began = Instant::now();
         let committed = self.journal.commit(changes, &pending);
         metrics().committed(began.elapsed());
         metrics().set_writable(committed.is_ok());
         committed.map_err(|error| {
             self.intact = false;
+            self.attempt_later();
             tracing::error!(%error, "writing changes failed; no more are accepted until the state is written anew");
             Refusal::new(RefusalKind::Unavailable, "the change could not be written; its outcome is unknown")
                 .with_detail(error)

@@ -46,7 +46,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// Times the usual rate, which is about 160 activations and 100 other requests a second
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = scale)]
     scale: f64,
     /// Only the kinds of load whose names contain this; with several, one of them
     #[arg(long, value_name = "PART")]
@@ -54,6 +54,11 @@ pub struct Arguments {
     /// Be at fault, so that who watches can see whether he notices: keep connections, expect a wrong answer
     #[arg(long)]
     planted: bool,
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().ok().filter(|scale| (0.01..=100.0).contains(scale));
+    scale.ok_or_else(|| "expected 0.01 to 100".to_owned())
 }
 
 /// What one second came to.

@@ -283,7 +283,8 @@ impl Service<http::Request<Incoming>> for Requests {
         let method = request.method().clone();
         let path: String = request.uri().path().chars().take(200).collect();
         let mut router = self.api.router.clone();
-        let span = tracing::info_span!("request", request = format_args!("{:016x}", id.0));
+        // Of the highest level, so that whatever is logged has its request.
+        let span = tracing::error_span!("request", request = format_args!("{:016x}", id.0));
         let answer = async move {
             let started = Instant::now();
             let handled = CatchPanic::new(poll_router(&mut router, request)).await;

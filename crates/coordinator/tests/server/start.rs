@@ -152,6 +152,25 @@ async fn what_strangers_send_stays_in_its_line_and_does_nothing_to_it() {
 }
 
 #[tokio::test]
+async fn lines_have_their_request_whatever_the_level() {
+    let directory = tempfile::tempdir().unwrap();
+    for level in ["warn", "error"] {
+        let environment = [("RUST_LOG", level)];
+        let program = Start {
+            directory: directory.path(),
+            flags: &[],
+            environment: &environment,
+        }
+        .run();
+        program.ask("GET", "/nope", "").await;
+        let log = program.log();
+        let refused = log.lines().find(|line| line.contains("request refused")).unwrap();
+        let refused: Value = serde_json::from_str(refused).unwrap();
+        assert_eq!(refused["request"].as_str().unwrap().len(), 16, "{log}");
+    }
+}
+
+#[tokio::test]
 async fn the_level_of_refusals_and_the_format_are_configured() {
     let directory = tempfile::tempdir().unwrap();
     let environment = [

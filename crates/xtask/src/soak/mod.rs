@@ -27,11 +27,11 @@ pub struct Arguments {
     /// How long the load lasts, a quarter of which is to warm up
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "quick")]
     minutes: u64,
-    /// Forty seconds, and bounds that hold on a busy machine
+    /// 40 seconds of load, and bounds that hold on a busy machine
     #[arg(long)]
     quick: bool,
     /// Times the usual load of about 160 activations and 100 other requests a second
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = scale)]
     scale: f64,
     /// Write numbers and samples to this file
     #[arg(long, value_name = "FILE")]
@@ -39,6 +39,11 @@ pub struct Arguments {
     /// Folder with marblerun-coordinator and marblebench, instead of building them
     #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().ok().filter(|scale| (0.01..=100.0).contains(scale));
+    scale.ok_or_else(|| "expected 0.01 to 100".to_owned())
 }
 
 /// Refused requests are no errors of the Coordinator: what is logged as one is.
@@ -58,6 +63,10 @@ const PLANTED_SECONDS: u64 = 26;
 /// # Errors
 /// A program cannot be built or started, a number misses its bound, or a planted fault is not found.
 pub fn run(root: &Path, arguments: &Arguments) -> anyhow::Result<()> {
+    if let Some(path) = &arguments.json {
+        // It would be a pity about the time if it could not be written at the end.
+        std::fs::write(path, "").with_context(|| format!("writing {}", path.display()))?;
+    }
     let programs = match &arguments.programs {
         Some(folder) => Programs::found(folder)?,
         None => {

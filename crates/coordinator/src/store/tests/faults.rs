@@ -4,6 +4,8 @@
 //! Whatever fails: what was acknowledged stays, what was refused did not happen or is reported as unknown, nothing is
 //! written behind a write or a sync that failed, and once the disk works again the Coordinator goes on by itself.
 
+use std::time::{Duration, Instant};
+
 use marblerun_core::decision::{Decision, Verdict};
 use marblerun_core::phase::Phase;
 use marblerun_core::recovery::{RecoveredKey, RecoveryPlan};
@@ -378,6 +380,34 @@ fn the_keeper_serves_the_state_before_while_the_disk_is_full_and_resumes_alone()
     machine.repair();
     decide(&keeper, vec![counted(11)]).unwrap();
     assert_eq!(keeper.snapshot().activations("m"), 11);
+    assert_eq!(found(&machine, None, 1).unwrap().unwrap().activations("m"), 11);
+    drop(keeper);
+    writer.join().unwrap();
+}
+
+#[test]
+fn the_keeper_resumes_although_nobody_writes() {
+    let (machine, state) = with_state();
+    let (keeper, writer) = Keeper::start(state, Box::new(Durable(opened(&machine).journal)), |_| ()).unwrap();
+    machine.fail_after(0, Fault::Full, true);
+    decide(&keeper, vec![counted(10)]).unwrap_err();
+    machine.take_calls();
+    let wait_for = |what: &str, seen: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !seen() {
+            assert!(Instant::now() < end, "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    // It is tried while the disk is full still, and again.
+    wait_for("no attempt", &|| !machine.take_calls().is_empty());
+    machine.repair();
+    let renamed = |call: &String| call.starts_with("rename sealed_data.new");
+    wait_for("no second attempt", &|| machine.take_calls().iter().any(renamed));
+    wait_for("it does not stay whole", &|| {
+        found(&machine, None, 1).is_ok_and(|state| state.is_some_and(|state| state.activations("m") == 3))
+    });
+    decide(&keeper, vec![counted(11)]).unwrap();
     assert_eq!(found(&machine, None, 1).unwrap().unwrap().activations("m"), 11);
     drop(keeper);
     writer.join().unwrap();
