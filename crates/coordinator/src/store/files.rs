@@ -162,11 +162,20 @@ impl Store for FileStore {
             read => read.map_err(self.failed(KEY, "read"))?,
         };
         if let Some(data) = &sealed_data {
-            let file = self
+            let mut file = self
                 .disk
                 .open_end(DATA)
                 .map_err(self.failed(DATA, "open for writing"))?;
-            self.end = Some((file, data.len() as u64));
+            // After a kill neither the name nor the last frame may be durable yet, and both are served from now on.
+            let durable = file
+                .sync_data()
+                .map_err(self.failed(DATA, "sync"))
+                .and_then(|()| self.sync_directory());
+            match durable {
+                Ok(()) => self.end = Some((file, data.len() as u64)),
+                // It can be read all the same. The next change writes a new file.
+                Err(error) => tracing::error!(%error, "the state was read, but cannot be appended to"),
+            }
         }
         Ok(Stored {
             sealed_data,

@@ -106,7 +106,14 @@ impl SealedJournal {
         match &self.current {
             Some(current) if current.intact && current.key_generation == sealing.key_generation => {
                 self.bind(binding, after)?;
-                self.append(changes)
+                match self.append(changes) {
+                    // Nothing was written: the whole state can be.
+                    Err(error @ StoreError::NotAppendable { .. }) => {
+                        tracing::warn!(%error, "the state is written anew");
+                        self.write_anew(after, binding)
+                    }
+                    appended => appended,
+                }
             }
             _ => self.write_anew(after, binding),
         }

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::super::disk::{Disk, DiskFile};
@@ -66,6 +67,8 @@ pub(super) enum Broken {
     FileSync,
     /// Syncs of the directory answer, and do nothing.
     DirectorySync,
+    /// Syncs make durable only what the same process has changed, not what one before it has.
+    SyncOfOthers,
 }
 
 /// Shared by the test, the disks and their files.
@@ -141,7 +144,10 @@ impl Machine {
 
     /// A disk of this machine.
     pub(super) fn disk(&self) -> SimulatedDisk {
-        SimulatedDisk(self.clone())
+        SimulatedDisk {
+            machine: self.clone(),
+            has_changed: Arc::default(),
+        }
     }
 
     /// The file calls so far that change something, and forgets them.
@@ -372,18 +378,23 @@ fn copy_sector(to: &mut [u8], from: &[u8], sector: usize) {
     }
 }
 
-/// The disk of a [`Machine`].
-pub(super) struct SimulatedDisk(Machine);
+/// The disk of a [`Machine`], as one process sees it.
+pub(super) struct SimulatedDisk {
+    machine: Machine,
+    /// Whether this process has changed something.
+    has_changed: Arc<AtomicBool>,
+}
 
 impl SimulatedDisk {
     fn number(&self, name: &str) -> io::Result<usize> {
-        let found = self.0.inner().names.get(name).copied();
+        let found = self.machine.inner().names.get(name).copied();
         found.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn file(&self, name: &str, file: usize) -> Box<dyn DiskFile> {
         Box::new(SimulatedFile {
-            machine: self.0.clone(),
+            machine: self.machine.clone(),
+            has_changed: Arc::clone(&self.has_changed),
             name: name.to_owned(),
             file,
         })
@@ -392,17 +403,17 @@ impl SimulatedDisk {
 
 impl Disk for SimulatedDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        if self.0.is_off() {
+        if self.machine.is_off() {
             return Err(no_power());
         }
-        Ok(self.0.names())
+        Ok(self.machine.names())
     }
 
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        if self.0.is_off() {
+        if self.machine.is_off() {
             return Err(no_power());
         }
-        let content = self.0.content(name);
+        let content = self.machine.content(name);
         if content.as_ref().is_some_and(|bytes| bytes.len() as u64 > limit) {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
@@ -410,7 +421,8 @@ impl Disk for SimulatedDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.0.whole(format!("create {name}"), |inner| {
+        self.has_changed.store(true, Ordering::Relaxed);
+        self.machine.whole(format!("create {name}"), |inner| {
             if let Some(file) = inner.names.get(name).copied() {
                 return inner.files[file].cut(0);
             }
@@ -423,13 +435,14 @@ impl Disk for SimulatedDisk {
     }
 
     fn open_end(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.0.whole(format!("open {name}"), |_| ())?;
+        self.machine.whole(format!("open {name}"), |_| ())?;
         Ok(self.file(name, self.number(name)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let file = self.number(from)?;
-        self.0.whole(format!("rename {from} {to}"), |inner| {
+        self.has_changed.store(true, Ordering::Relaxed);
+        self.machine.whole(format!("rename {from} {to}"), |inner| {
             let change = NameChange::Renamed(from.to_owned(), to.to_owned(), file);
             apply(&mut inner.names, &change);
             inner.unsynced.push(change);
@@ -438,7 +451,8 @@ impl Disk for SimulatedDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let file = self.number(name)?;
-        self.0.whole(format!("remove {name}"), |inner| {
+        self.has_changed.store(true, Ordering::Relaxed);
+        self.machine.whole(format!("remove {name}"), |inner| {
             let change = NameChange::Removed(name.to_owned(), file);
             apply(&mut inner.names, &change);
             inner.unsynced.push(change);
@@ -446,10 +460,15 @@ impl Disk for SimulatedDisk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        match self.0.call("sync directory".to_owned())? {
+        match self.machine.call("sync directory".to_owned())? {
             Instead::Nothing | Instead::HalfWithoutError => {
-                let mut inner = self.0.inner();
-                if inner.broken != Broken::DirectorySync {
+                let mut inner = self.machine.inner();
+                let skipped = match inner.broken {
+                    Broken::DirectorySync => true,
+                    Broken::SyncOfOthers => !self.has_changed.load(Ordering::Relaxed),
+                    Broken::No | Broken::FileSync => false,
+                };
+                if !skipped {
                     inner.durable_names = inner.names.clone();
                     inner.unsynced.clear();
                 }
@@ -470,6 +489,7 @@ impl Disk for SimulatedDisk {
 
 struct SimulatedFile {
     machine: Machine,
+    has_changed: Arc<AtomicBool>,
     name: String,
     file: usize,
 }
@@ -482,7 +502,12 @@ impl SimulatedFile {
         let content = &mut inner.files[self.file];
         match instead {
             Instead::Nothing | Instead::HalfWithoutError => {
-                if broken != Broken::FileSync {
+                let skipped = match broken {
+                    Broken::FileSync => true,
+                    Broken::SyncOfOthers => !self.has_changed.load(Ordering::Relaxed),
+                    Broken::No | Broken::DirectorySync => false,
+                };
+                if !skipped {
                     content.sync();
                 }
                 Ok(())
@@ -500,6 +525,7 @@ impl SimulatedFile {
 impl DiskFile for SimulatedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let instead = self.machine.call(format!("write {}", self.name))?;
+        self.has_changed.store(true, Ordering::Relaxed);
         let half = bytes.len().div_ceil(2);
         let is_off = self.machine.is_off();
         let mut inner = self.machine.inner();

@@ -35,6 +35,8 @@ struct Tally {
     checkpoints: u64,
     recoveries: u64,
     given_up: u64,
+    /// Lives that ended with a kill of the process, and the disk kept all for now.
+    kills: u64,
 }
 
 impl Tally {
@@ -48,6 +50,7 @@ impl Tally {
         self.checkpoints += other.checkpoints;
         self.recoveries += other.recoveries;
         self.given_up += other.given_up;
+        self.kills += other.kills;
     }
 }
 
@@ -89,7 +92,12 @@ fn lives(seed: u64, fault: Fault) -> Result<Tally, String> {
         live(&machine, &mut numbers, &mut known, &mut tally, fault);
         let calls = machine.take_calls();
         tally.cuts += u64::from(machine.is_off());
-        machine = machine.after_power_loss(&mut numbers);
+        machine = if numbers.chance(20) {
+            tally.kills += 1;
+            machine.copy()
+        } else {
+            machine.after_power_loss(&mut numbers)
+        };
         let names = machine.names();
         look(&machine, &mut known, &mut tally).map_err(|problem| {
             format!("seed {seed}: {problem}; calls of the last life: {calls:?}; files: {names:?}")
@@ -276,6 +284,7 @@ fn power_loss_at_any_call_leaves_the_old_state_or_the_new() {
         tally.checkpoints,
         tally.recoveries,
         tally.given_up,
+        tally.kills,
     ] {
         assert!(often > seeds / 200, "{tally:?}");
     }
@@ -286,9 +295,11 @@ fn a_disk_that_skips_syncs_and_a_keeper_that_answers_early_are_found() {
     for fault in [
         Fault::Machine(Broken::FileSync),
         Fault::Machine(Broken::DirectorySync),
+        // What a killed process left is served, and is not made durable before.
+        Fault::Machine(Broken::SyncOfOthers),
         Fault::AnswersEarly,
     ] {
-        let violation = campaign(300, fault).err().unwrap();
+        let violation = campaign(2000, fault).err().unwrap();
         assert!(violation.starts_with("seed "), "{violation}");
     }
 }
