@@ -63,7 +63,14 @@ fn ignored_keys(json: &[u8]) -> Result<Vec<String>, PolicyError> {
         if KEYS.iter().any(|key| key.eq_ignore_ascii_case(&name)) {
             continue;
         }
-        match misspelled(KEYS, &name) {
+        let misplaced = [("TDX", ExpectedTdxGuest::KEYS), ("SNP", ExpectedSnpGuest::KEYS)]
+            .into_iter()
+            .find(|(_, keys)| keys.iter().any(|key| key.eq_ignore_ascii_case(&name)));
+        let meant = match misplaced {
+            Some((section, _)) => Some(section),
+            None => misspelled(KEYS, &name),
+        };
+        match meant {
             Some(meant) => return Err(PolicyError::Unknown { name, meant }),
             None => ignored.push(name),
         }
@@ -234,8 +241,9 @@ pub enum PolicyError {
     /// A component that not all products have.
     #[error("MinimumTCB: only Turin has FMC; expected Product to be Turin alone")]
     Component,
-    /// A key that is nearly one of those that are known: to ignore it would be to leave out a check.
-    #[error("unknown key {name:?}; is {meant} meant?")]
+    /// A key that is nearly one of those that are known, or belongs into one of them: to ignore it would be to leave out a
+    /// check.
+    #[error("unknown key {name:?}; is {meant} meant, or something in it?")]
     Unknown {
         /// What stands there.
         name: String,
@@ -324,6 +332,14 @@ mod tests {
                 meant: "SecurityVersion"
             }
         );
+        for (name, section) in [("HostData", "SNP"), ("product", "SNP"), ("MRTD", "TDX")] {
+            let misplaced = read(format!(r#"{{"UniqueID":"{id}","{name}":"00"}}"#)).unwrap_err();
+            let meant = PolicyError::Unknown {
+                name: name.to_owned(),
+                meant: section,
+            };
+            assert_eq!(misplaced, meant);
+        }
         let other = read(format!(r#"{{"uniqueid":"{id}","Comment":[1],"A":{{}}}}"#)).unwrap();
         assert_eq!(other.ignored, ["A", "Comment"]);
         assert_eq!(

@@ -87,6 +87,19 @@ impl ExpectedTcb {
 }
 
 impl ExpectedTdxGuest {
+    /// The keys of the section.
+    pub(crate) const KEYS: &[&str] = &[
+        "MRTD",
+        "RTMR0",
+        "RTMR1",
+        "RTMR2",
+        "RTMR3",
+        "MRSEAM",
+        "MRCONFIGID",
+        "MROWNER",
+        "MROWNERCONFIG",
+    ];
+
     fn registers(&self) -> [(&'static str, &Option<String>); 9] {
         [
             ("MRTD", &self.mrtd),
@@ -136,6 +149,17 @@ impl ExpectedTdxGuest {
 }
 
 impl ExpectedSnpGuest {
+    /// The keys of the section.
+    pub(crate) const KEYS: &[&str] = &[
+        "Measurement",
+        "HostData",
+        "IDKeyDigest",
+        "AuthorKeyDigest",
+        "VMPL",
+        "Product",
+        "MinimumTCB",
+    ];
+
     pub(crate) fn check(&self, debug: bool) -> Result<(), PolicyError> {
         digits("Measurement", self.measurement.as_deref(), 96)?;
         digits("HostData", self.host_data.as_deref(), 64)?;

@@ -116,6 +116,10 @@ fn an_answer_that_is_short_or_long_or_slow_is_none() {
     let home = Home::new();
     let header = "HTTP/1.0 200 OK\r\nContent-Length: 99\r\n\r\ncoordinator_state 3\n";
     let short = answering(std::iter::once(header.as_bytes().to_vec()));
+    let longest = header.replace("99", &"9".repeat(30));
+    let longest = answering(std::iter::once(longest.into_bytes()));
+    let pieces = header.replace("Content-Length: 99", "Transfer-Encoding: chunked");
+    let pieces = answering(std::iter::once(pieces.into_bytes()));
     let endless = answering(
         std::iter::once(b"HTTP/1.0 200 OK\r\n\r\n".to_vec())
             .chain(std::iter::repeat_n(b"coordinator_state 3\n".repeat(50_000), 100)),
@@ -126,6 +130,8 @@ fn an_answer_that_is_short_or_long_or_slow_is_none() {
     }));
     for (address, part) in [
         (short, "breaks off after 20 bytes"),
+        (longest, "breaks off after 20 bytes"),
+        (pieces, "encoded"),
         (endless, "more than 16 MiB"),
         (slow, "takes longer than 10 seconds"),
     ] {

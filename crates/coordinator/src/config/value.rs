@@ -39,19 +39,25 @@ pub(super) fn collector(text: &str) -> Option<String> {
     (cfg!(feature = "opentelemetry") && plain && address.port().is_some()).then(|| text.to_owned())
 }
 
-/// Directives for the log. A filter by spans or fields, which there is not, would be taken for the name of a target, and
-/// nothing would be logged.
+/// Directives for the log. Whatever else stands there would be taken for the name of a target, and nothing would be logged.
 pub(super) fn directives(environment: &BTreeMap<String, String>) -> Result<Option<String>, ConfigError> {
     const PLACE: &str = "RUST_LOG";
-    let given = environment.get(PLACE).filter(|text| !text.is_empty());
-    match given {
-        Some(text) if text.contains(['[', ']', '{', '}']) => Err(ConfigError::Value {
+    match environment.get(PLACE).filter(|text| !text.is_empty()) {
+        Some(text) if !text.split(',').all(|one| is_directive(one.trim())) => Err(ConfigError::Value {
             place: PLACE.to_owned(),
-            expected: "directives `level` or `target=level`, comma-separated",
+            expected: "directives `level` or `target=level`, comma-separated, of level off, error, warn, info, debug or trace",
             found: text.chars().take(100).collect(),
         }),
         given => Ok(given.cloned()),
     }
+}
+
+fn is_directive(text: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let of_target = |byte: u8| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte);
+    let (target, level) = text.split_once('=').unwrap_or(("all", text));
+    let known = LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level));
+    known && !target.is_empty() && target.bytes().all(of_target)
 }
 
 /// A duration of at most 30 days; without unit, 0 only.

@@ -303,6 +303,8 @@ impl Service<http::Request<Incoming>> for Requests {
             if status < 400 && grpc == "0" {
                 tracing::debug!(api = name, method = %method_name, path, status, microseconds, "request served");
             } else {
+                // The client API has no codes of gRPC.
+                let grpc = (grpc != "0").then_some(grpc);
                 at_level!(level, api = name, method = %method_name, path, status, grpc, microseconds, "request refused");
             }
             request_ended(name, &method, &path, status, grpc);

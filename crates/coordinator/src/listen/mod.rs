@@ -92,7 +92,7 @@ impl Default for Limits {
             body_pause: Duration::from_secs(10),
             idle_time: Duration::from_secs(60),
             drain_time: Duration::from_secs(30),
-            streams: 64,
+            streams: 16,
             body_bytes: Semaphore::MAX_PERMITS,
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -26,8 +27,8 @@ use crate::service::Service;
 /// Connections at a time, each for one request. A further one takes the place of the one that has been there for the
 /// longest time: probes must get through whatever others do.
 const CONNECTIONS: usize = 32;
-/// A connection is not closed for another's sake before.
-const SPARED: Duration = Duration::from_secs(1);
+/// A connection on which something was asked is not closed for another's sake before. Probes wait for a second, as a rule.
+const SPARED: Duration = Duration::from_millis(200);
 /// For the header of a request.
 const HEADER_TIME: Duration = Duration::from_secs(10);
 /// For a connection, whatever it does.
@@ -56,20 +57,51 @@ struct Monitoring {
 
 /// The connections that are served, the oldest first.
 #[derive(Default)]
-struct Open(VecDeque<(Instant, AbortHandle)>);
+struct Open(VecDeque<Connection>);
+
+struct Connection {
+    since: Instant,
+    asked: Arc<AtomicBool>,
+    task: AbortHandle,
+}
+
+impl Connection {
+    fn may_be_closed(&self) -> bool {
+        !self.asked.load(Ordering::Relaxed) || self.since.elapsed() >= SPARED
+    }
+}
+
+/// A service that notes that it was asked.
+struct Noting<S> {
+    inner: S,
+    asked: Arc<AtomicBool>,
+}
+
+impl<R, S: hyper::service::Service<R>> hyper::service::Service<R> for Noting<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: R) -> S::Future {
+        self.asked.store(true, Ordering::Relaxed);
+        self.inner.call(request)
+    }
+}
 
 impl Open {
-    fn add(&mut self, connection: AbortHandle) {
-        self.0.retain(|(_, other)| !other.is_finished());
-        self.0.push_back((Instant::now(), connection));
+    fn add(&mut self, asked: Arc<AtomicBool>, task: AbortHandle) {
+        self.0.retain(|other| !other.task.is_finished());
+        self.0.push_back(Connection {
+            since: Instant::now(),
+            asked,
+            task,
+        });
     }
 
     fn close_oldest(&mut self) {
-        self.0.retain(|(_, other)| !other.is_finished());
-        if let Some((since, oldest)) = self.0.front()
-            && since.elapsed() >= SPARED
-        {
-            oldest.abort();
+        self.0.retain(|other| !other.task.is_finished());
+        if let Some(oldest) = self.0.iter().find(|connection| connection.may_be_closed()) {
+            oldest.task.abort();
         }
     }
 
@@ -81,7 +113,7 @@ impl Open {
             }
             self.close_oldest();
             let freed = Arc::clone(places).acquire_owned();
-            if let Ok(place) = timeout(Duration::from_millis(100), freed).await {
+            if let Ok(place) = timeout(Duration::from_millis(20), freed).await {
                 return place.ok();
             }
         }
@@ -152,7 +184,11 @@ pub async fn serve(listener: TcpListener, watched: Watched, mut stop: watch::Rec
         let Some(place) = open.place(&places).await else {
             return;
         };
-        let service = TowerToHyperService::new(router.clone());
+        let asked = Arc::new(AtomicBool::new(false));
+        let service = Noting {
+            inner: TowerToHyperService::new(router.clone()),
+            asked: Arc::clone(&asked),
+        };
         let connection = tokio::spawn(async move {
             let mut builder = http1::Builder::new();
             builder
@@ -165,7 +201,7 @@ pub async fn serve(listener: TcpListener, watched: Watched, mut stop: watch::Rec
             let _ = timeout(CONNECTION_TIME, connection).await;
             drop(place);
         });
-        open.add(connection.abort_handle());
+        open.add(asked, connection.abort_handle());
     }
 }
 

@@ -14,6 +14,7 @@ mod progress;
 mod quote;
 mod recover;
 pub mod reply;
+mod secret_reply;
 mod secrets;
 mod sign_quote;
 mod state;
@@ -53,6 +54,7 @@ struct Rest {
     manifest_replies: manifest::Replies,
     pending_reply: update_manifest::PendingReply,
     log_replies: log_reply::LogReplies,
+    secret_replies: secret_reply::SecretReplies,
     pace: Pace,
 }
 
@@ -65,6 +67,7 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         manifest_replies: manifest::Replies::default(),
         pending_reply: update_manifest::PendingReply::default(),
         log_replies: log_reply::LogReplies::default(),
+        secret_replies: secret_reply::SecretReplies::default(),
         pace: Pace::default(),
     });
     let router = Router::new()

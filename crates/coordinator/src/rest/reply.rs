@@ -5,7 +5,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use marblerun_core::refusal::{Refusal, RefusalKind};
-use marblerun_wire::rest::{Reply, to_body, to_secret_body};
+use marblerun_wire::rest::{Reply, to_body};
 use serde::Serialize;
 
 use super::body::BodyRefusal;
@@ -59,14 +59,6 @@ pub fn success_saying<T: Serialize>(data: T, message: String) -> Response {
     let mut reply = Reply::success(data);
     reply.message = message;
     send(StatusCode::OK, &reply)
-}
-
-/// 200 with data that holds secrets: the body is wiped when it is sent.
-pub fn success_secret<T: Serialize>(data: T) -> Response {
-    match to_secret_body(&Reply::success(data)) {
-        Ok(body) => with_body(StatusCode::OK, Bytes::from_owner(body)),
-        Err(error) => unwritable(&error),
-    }
 }
 
 /// 200 with a body made before.
@@ -163,7 +155,8 @@ fn send<T: Serialize>(code: StatusCode, reply: &Reply<T>) -> Response {
     }
 }
 
-fn unwritable(error: &serde_json::Error) -> Response {
+/// What a request gets whose reply cannot be written.
+pub(super) fn unwritable(error: &serde_json::Error) -> Response {
     counts::refused(RefusalKind::Internal);
     tracing::error!(%error, "a reply could not be written as JSON");
     const FALLBACK: &[u8] = b"{\"status\":\"error\",\"data\":null,\"message\":\"internal error\"}\n";

@@ -19,14 +19,14 @@ use super::{Rest, Shared, body};
 
 pub(super) async fn get_v1(State(rest): State<Shared>, request: Request<Body>) -> Response {
     match read(&rest, request, Version::V1).await {
-        Ok(secrets) => reply::success_secret::<v1::Secrets>(secrets),
+        Ok(secrets) => rest.secret_replies.success::<v1::Secrets>(Version::V1, secrets),
         Err(response) => response,
     }
 }
 
 pub(super) async fn get_v2(State(rest): State<Shared>, request: Request<Body>) -> Response {
     match read(&rest, request, Version::V2).await {
-        Ok(secrets) => reply::success_secret(v2::Secrets { secrets }),
+        Ok(secrets) => rest.secret_replies.success(Version::V2, v2::Secrets { secrets }),
         Err(response) => response,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use marblerun_attestation::policy::misspelled;
 
 use super::content::Contents;
 use super::document::{Node, parse};
@@ -86,7 +87,13 @@ fn compile_sections(
         root_field.expected("an object");
         return Ok(None);
     }
-    let Ok(root) = root_field.object(SECTIONS) else {
+    // Of sections, the one that only ever leaves something out: without it, everything is let in.
+    let meant = |name: &str| misspelled(&["Infrastructures"], name).map(str::to_owned);
+    let root = match environment {
+        Some(_) => root_field.references(SECTIONS, meant),
+        None => root_field.object(SECTIONS),
+    };
+    let Ok(root) = root else {
         return Ok(None);
     };
     let [package_field, infrastructure_field, marble_field, secret_field] =

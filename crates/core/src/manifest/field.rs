@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use marblerun_attestation::policy::misspelled;
-
 use super::bytes::decode_base64;
 use super::document::Node;
 use super::path::{Path, Quoted};
@@ -292,9 +290,13 @@ impl<'p, 'd> Field<'p, 'd> {
     }
 
     /// An object with the reference values `known`. What is not one of them is ignored with a warning, as everywhere,
-    /// unless its name is so near to one of them that it must be meant: to ignore that would be to leave out a check.
-    pub fn references(&self, known: &'static [&'static str]) -> Result<Object<'p, 'd>, Reported> {
-        self.object_with(known, |path, name| match misspelled(known, name) {
+    /// unless `meant` finds out what it has to mean: to ignore that would be to leave out a check.
+    pub fn references(
+        &self,
+        known: &'static [&'static str],
+        meant: impl Fn(&str) -> Option<String>,
+    ) -> Result<Object<'p, 'd>, Reported> {
+        self.object_with(known, |path, name| match meant(name) {
             Some(meant) => {
                 let question = format_args!("unknown field; is {meant} meant?");
                 self.report.problem(path, question);

@@ -1,5 +1,7 @@
 //! `Infrastructures`: the platforms marbles may run on.
 
+use marblerun_attestation::policy::misspelled;
+
 use super::field::Field;
 use super::model::{Infrastructure, Name};
 use super::packages::Unusable;
@@ -21,7 +23,7 @@ pub(super) fn read(section: &Section<'_, '_>, unusable: Unusable) -> Vec<(Name, 
 fn infrastructure(field: &Field<'_, '_>, unusable: Unusable) -> Option<Infrastructure> {
     let before = field.report.problem_count();
     let object = match unusable {
-        Unusable::IsAProblem => field.references(FIELDS),
+        Unusable::IsAProblem => field.references(FIELDS, |name| misspelled(FIELDS, name).map(str::to_owned)),
         Unusable::MatchesNothing => field.object(FIELDS),
     }
     .ok()?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use marblerun_attestation::TcbStatus;
+use marblerun_attestation::policy::misspelled;
 
 use super::field::{Field, Object};
 use super::model::{Name, Package, SgxPackage};
@@ -60,7 +61,7 @@ pub(super) fn read(
 fn package(field: &Field<'_, '_>, used: bool, unusable: Unusable) -> Option<Package> {
     let before = field.report.problem_count();
     let object = match unusable {
-        Unusable::IsAProblem => field.references(FIELDS),
+        Unusable::IsAProblem => field.references(FIELDS, meant),
         Unusable::MatchesNothing => field.object(FIELDS),
     }
     .ok()?;
@@ -151,6 +152,22 @@ pub(super) fn check_platforms(
             );
         }
     }
+}
+
+/// What an unknown name in a package has to mean, if that can be told: a claim of another TEE outside of its section, or
+/// a name that is nearly one of ours.
+fn meant(name: &str) -> Option<String> {
+    let of = |fields: &[&'static str]| {
+        fields
+            .iter()
+            .copied()
+            .find(|field| field.eq_ignore_ascii_case(name))
+    };
+    let of_tdx = of(tdx::FIELDS).map(|field| format!("TDX.{field}"));
+    let of_snp = of(snp::FIELDS).map(|field| format!("SNP.{field}"));
+    of_tdx
+        .or(of_snp)
+        .or_else(|| misspelled(FIELDS, name).map(str::to_owned))
 }
 
 /// What a package says of one TEE; `None`: nothing that evidence could match.

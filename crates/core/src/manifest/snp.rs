@@ -9,7 +9,7 @@ use super::packages::{Asked, say};
 use super::path::Quoted;
 use super::report::WarningKind;
 
-const FIELDS: &[&str] = &[
+pub(super) const FIELDS: &[&str] = &[
     "Measurement",
     "HostData",
     "IDKeyDigest",

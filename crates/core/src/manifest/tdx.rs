@@ -7,7 +7,7 @@ use super::model::{RTMR_FIELDS, TdxPackage};
 use super::packages::{Asked, NoSuchStatus, say};
 use super::report::WarningKind;
 
-const FIELDS: &[&str] = &[
+pub(super) const FIELDS: &[&str] = &[
     "MRTD",
     "RTMR0",
     "RTMR1",

@@ -329,6 +329,34 @@ fn reference_values_whose_names_are_misspelt() {
             "unknown field; is TDX meant?",
         ),
     ]);
+    let with = |name: &str| json!({"UniqueID": ID, name: "00"});
+    assert_each_refused(vec![
+        (p, with("MRTD"), "Packages.package.MRTD", "is TDX.MRTD meant?"),
+        (
+            p,
+            with("hostdata"),
+            "Packages.package.hostdata",
+            "is SNP.HostData meant?",
+        ),
+        (
+            p,
+            with("Product"),
+            "Packages.package.Product",
+            "is SNP.Product meant?",
+        ),
+        (
+            "/Infrastructure",
+            json!({"a": {"QESVN": 1}}),
+            "Infrastructure",
+            "is Infrastructures meant?",
+        ),
+        (
+            "/infrastructrues",
+            json!({"a": {"QESVN": 1}}),
+            "infrastructrues",
+            "is Infrastructures meant?",
+        ),
+    ]);
     // The one mistake is one problem: what is missing for it is not a second.
     assert_eq!(refuse(&patched(p, json!({"UniqeID": ID}))).len(), 1);
     let entry = patched("/Infrastructures/here", json!({"CPUSVM": [1]}));

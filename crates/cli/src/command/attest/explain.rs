@@ -14,6 +14,7 @@ use marblerun_core::appraisal;
 use marblerun_core::manifest::{self, Manifest};
 use serde_json::json;
 
+use crate::command::manifest::check;
 use crate::evidence;
 use crate::evidence_file::{self, EvidenceFile};
 use crate::flags::GlobalFlags;
@@ -92,13 +93,21 @@ fn not_looked_at(file: &EvidenceFile, verified: &Result<Claims, EvidenceError>) 
     let rules = verified
         .is_err()
         .then_some("the rules of the package: the evidence does not verify");
+    let certificate = file
+        .binding
+        .is_some()
+        .then_some("what else stands in the certificate: the evidence is bound to its key");
     let updates = "updates of packages: the security versions are those of the manifest";
-    [binding, rules, Some(updates)].into_iter().flatten().collect()
+    [binding, certificate, rules, Some(updates)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn read_manifest(arguments: &Arguments) -> Result<Manifest> {
     let path = &arguments.manifest;
     let raw = manifest_file::read(path)?;
+    check::warn_of_problems(&raw);
     let manifest = manifest::reopen(raw.into())
         .map_err(|error| anyhow!("{} is not a valid manifest: {error}", path.display()))?;
     if !manifest.packages.contains_key(arguments.package.as_str()) {

@@ -75,13 +75,23 @@ pub fn run(arguments: &Arguments, output: &Output) -> Result<()> {
 /// Prints what is odd about a manifest that is about to be set, as a field that nobody looks at. Whether it is valid the
 /// Coordinator says.
 pub fn warn(manifest: &[u8]) {
+    let finding = Finding::of(manifest, false).unwrap_or_default();
+    say(&finding.warnings, "");
+}
+
+/// Prints why a Coordinator would not take a manifest that is looked at for something else.
+pub fn warn_of_problems(manifest: &[u8]) {
+    let finding = Finding::of(manifest, false).unwrap_or_default();
+    say(&finding.problems, "no Coordinator takes this manifest: ");
+}
+
+fn say(said: &[(String, String)], introduction: &str) {
     const MOST: usize = 20;
-    let warnings = Finding::of(manifest, false).map_or_else(|_| Vec::new(), |finding| finding.warnings);
-    for (path, message) in warnings.iter().take(MOST) {
-        let line = format!("{path}: {message}");
+    for (path, message) in said.iter().take(MOST) {
+        let line = format!("{introduction}{path}: {message}");
         warning(&line.replace(char::is_control, "\u{FFFD}"));
     }
-    if let Some(more @ 1..) = warnings.len().checked_sub(MOST) {
+    if let Some(more @ 1..) = said.len().checked_sub(MOST) {
         warning(&format!("and {more} more: see `marblerun manifest check`"));
     }
 }

@@ -1,6 +1,6 @@
 //! `manifest …`
 
-mod check;
+pub mod check;
 mod get;
 mod log;
 mod schema;

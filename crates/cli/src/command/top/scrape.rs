@@ -83,12 +83,19 @@ fn get(address: &str) -> Result<String> {
     if status.split(' ').nth(1) != Some("200") {
         bail!("the answer is {status:?}");
     }
-    let announced = lines
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .and_then(|(_, length)| length.trim().parse::<usize>().ok());
-    if announced.is_some_and(|length| length > body.len()) {
-        bail!("the answer breaks off after {} bytes", body.len());
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        if name.eq_ignore_ascii_case("transfer-encoding") {
+            bail!("the answer is encoded, which was not asked for");
+        }
+        let whole = || {
+            value
+                .trim()
+                .parse::<usize>()
+                .is_ok_and(|length| length <= body.len())
+        };
+        if name.eq_ignore_ascii_case("content-length") && !whole() {
+            bail!("the answer breaks off after {} bytes", body.len());
+        }
     }
     Ok(body.to_owned())
 }

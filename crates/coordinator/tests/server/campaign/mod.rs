@@ -5,6 +5,7 @@ mod flood;
 mod measure;
 mod planted;
 mod slow;
+mod unread;
 
 use std::any::Any;
 use std::future::Future;
@@ -102,6 +103,7 @@ async fn campaign(extent: Extent, hostile: &Handle) -> Report {
     time_outs(&program, &users, extent, &mut report, hostile).await;
     floods(&program, &mut report, hostile).await;
     company(&program, extent, &mut report, hostile).await;
+    unread::replies(&program, &mut report, hostile).await;
     if extent.patient {
         not_reading(&program, &mut report, hostile).await;
     }

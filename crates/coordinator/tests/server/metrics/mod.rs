@@ -437,6 +437,10 @@ async fn who_holds_connections_to_it_keeps_no_probe_out() {
         tcp.write_all(begin.as_bytes()).await.unwrap();
         held.push(tcp);
     }
+    // Many that say nothing wait for nobody.
+    for _ in 0..300 {
+        held.push(TcpStream::connect(monitoring).await.unwrap());
+    }
     for path in ["/healthz", "/readyz", "/metrics", "/events"] {
         let served = tokio::time::timeout(Duration::from_secs(3), get(monitoring, path, ""));
         assert_eq!(served.await.unwrap().0, 200, "{path}");
