@@ -313,9 +313,8 @@ impl<'p, 'd> Field<'p, 'd> {
     /// An object with the fields `known`, where to ignore anything else would be to leave out a check.
     pub fn whole_object(&self, known: &'static [&'static str]) -> Result<Object<'p, 'd>, Reported> {
         self.object_with(known, |path, _| {
-            let known = known.join(", ");
-            self.report
-                .problem(path, format_args!("unknown field; there are {known}"));
+            let message = format!("unknown field; there are {}", known.join(", "));
+            self.report.problem(path, message);
         })
     }
 
