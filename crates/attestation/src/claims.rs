@@ -21,6 +21,11 @@ impl SnpProduct {
     /// All.
     pub const ALL: [Self; 3] = [Self::Milan, Self::Genoa, Self::Turin];
 
+    /// The one of this name, case included.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|product| product.as_str() == name)
+    }
+
     /// The name, as AMD's key distribution service spells it in its addresses.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(long = "type", value_name = "TYPE", default_value = "m0")]
     types: Vec<String>,
     /// Activate the types `m0` to this number less one, instead
-    #[arg(long, value_name = "COUNT", conflicts_with = "types")]
+    #[arg(long, value_name = "COUNT", conflicts_with = "types", value_parser = clap::value_parser!(u64).range(1..))]
     type_count: Option<u64>,
     /// Key of the client certificate
     #[arg(long, value_enum, default_value_t = ClientKey::P256)]
@@ -107,7 +107,7 @@ impl Activation {
             newcomer: Newcomer::new(target.address, arguments.key, issuer.as_ref())?,
             keep: arguments.keep,
             types: match arguments.type_count {
-                Some(count) => Types::Numbered(count.max(1)),
+                Some(count) => Types::Numbered(count),
                 None => Types::Named(arguments.types.clone()),
             },
             next: std::sync::atomic::AtomicU64::new(0),

@@ -96,7 +96,7 @@ impl Load {
         let progress = Progress::start(what, count);
         let mut workers = JoinSet::new();
         let mut ready = Vec::new();
-        for _ in 0..self.concurrency.max(1) {
+        for _ in 0..self.concurrency {
             let worker = self.in_time(operation.worker()).await;
             ready.push(worker.context("a worker cannot begin")?);
         }

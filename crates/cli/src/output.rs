@@ -7,6 +7,7 @@ use std::os::fd::AsFd as _;
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, Result};
 use comfy_table::{ContentArrangement, Table, presets};
+use marblerun_client::is_hidden;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -96,12 +97,6 @@ fn print(bytes: &[u8]) -> Result<()> {
         .context("cannot write to standard output")
 }
 
-/// Marks, embeddings, overrides and isolates of the bidirectional algorithm (UAX #9): they let text be shown in another
-/// order than it has.
-pub fn is_direction(character: char) -> bool {
-    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// What a terminal may be shown: a server that nobody has verified must not move the cursor, hide lines or write to the
 /// clipboard. Into files and pipes everything goes as it is.
 fn tamed(bytes: &[u8]) -> Vec<u8> {
@@ -110,7 +105,7 @@ fn tamed(bytes: &[u8]) -> Vec<u8> {
     let mut put = |character: char| {
         let shown = match character {
             '\n' | '\t' => character,
-            other if other.is_control() || is_direction(other) => char::REPLACEMENT_CHARACTER,
+            other if is_hidden(other) => char::REPLACEMENT_CHARACTER,
             other => other,
         };
         tamed.extend_from_slice(shown.encode_utf8(&mut [0; 4]).as_bytes());

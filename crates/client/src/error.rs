@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use marblerun_attestation::policy::RuleOutcome;
+use marblerun_wire::is_hidden;
 
 use crate::address::Address;
 use crate::certificate::CertificateError;
@@ -212,16 +213,13 @@ fn seconds(limit: &Duration) -> String {
     format!("{} s", limit.as_secs_f32())
 }
 
-/// The text with control characters (but for line breaks) replaced and cut at 4,096 characters: it comes from the other side and ends
+/// The text with what is not to be seen in it (but for line breaks) replaced, and cut at 4,096 characters: it comes from the other side and ends
 /// on a terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .take(4096)
         .map(|character| {
-            // The last are those that change the order in which text is shown (UAX #9).
-            let hidden = character.is_control()
-                || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if hidden && character != '\n' {
+            if is_hidden(character) && character != '\n' {
                 '\u{fffd}'
             } else {
                 character

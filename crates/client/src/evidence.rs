@@ -10,7 +10,7 @@ use marblerun_wire::rest::read_body;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::guest::{ExpectedSnpGuest, ExpectedTdxGuest};
+use crate::guest::{ExpectedSnpGuest, ExpectedTdxGuest, section_with};
 
 /// The Coordinator that is expected: the file of `--era-config`. The first four fields say which SGX enclave it is;
 /// one in a confidential virtual machine has `TDX` or `SNP`. A file may name several: the evidence decides which counts.
@@ -63,13 +63,7 @@ fn ignored_keys(json: &[u8]) -> Result<Vec<String>, PolicyError> {
         if KEYS.iter().any(|key| key.eq_ignore_ascii_case(&name)) {
             continue;
         }
-        let misplaced = [("TDX", ExpectedTdxGuest::KEYS), ("SNP", ExpectedSnpGuest::KEYS)]
-            .into_iter()
-            .find(|(_, keys)| keys.iter().any(|key| key.eq_ignore_ascii_case(&name)));
-        let meant = match misplaced {
-            Some((section, _)) => Some(section),
-            None => misspelled(KEYS, &name),
-        };
+        let meant = section_with(&name).or_else(|| misspelled(KEYS, &name));
         match meant {
             Some(meant) => return Err(PolicyError::Unknown { name, meant }),
             None => ignored.push(name),

@@ -8,6 +8,19 @@ use serde::Deserialize;
 
 use crate::evidence::PolicyError;
 
+/// The section that has this key, ignoring case.
+pub(crate) fn section_with(key: &str) -> Option<&'static str> {
+    let is_key = |known: &&str| known.eq_ignore_ascii_case(key);
+    let tdx = ExpectedTdxGuest::default();
+    let of_tdx = tdx.registers().iter().any(|(known, _)| is_key(known));
+    let of_snp = ExpectedSnpGuest::KEYS.iter().any(is_key);
+    match (of_tdx, of_snp) {
+        (true, _) => Some("TDX"),
+        (_, true) => Some("SNP"),
+        _ => None,
+    }
+}
+
 /// A TDX trust domain. What is not given is not compared.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "UPPERCASE")]
@@ -61,14 +74,19 @@ pub enum ExpectedProducts {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExpectedTcb {
+    /// `BootLoader`
     #[serde(rename = "BootLoader")]
     pub boot_loader: Option<u8>,
+    /// `TEE`
     #[serde(rename = "TEE")]
     pub tee: Option<u8>,
+    /// `SNP`
     #[serde(rename = "SNP")]
     pub snp: Option<u8>,
+    /// `Microcode`
     #[serde(rename = "Microcode")]
     pub microcode: Option<u8>,
+    /// Only Turin has it.
     #[serde(rename = "FMC")]
     pub fmc: Option<u8>,
 }
@@ -87,19 +105,6 @@ impl ExpectedTcb {
 }
 
 impl ExpectedTdxGuest {
-    /// The keys of the section.
-    pub(crate) const KEYS: &[&str] = &[
-        "MRTD",
-        "RTMR0",
-        "RTMR1",
-        "RTMR2",
-        "RTMR3",
-        "MRSEAM",
-        "MRCONFIGID",
-        "MROWNER",
-        "MROWNERCONFIG",
-    ];
-
     fn registers(&self) -> [(&'static str, &Option<String>); 9] {
         [
             ("MRTD", &self.mrtd),
@@ -150,7 +155,7 @@ impl ExpectedTdxGuest {
 
 impl ExpectedSnpGuest {
     /// The keys of the section.
-    pub(crate) const KEYS: &[&str] = &[
+    const KEYS: &[&str] = &[
         "Measurement",
         "HostData",
         "IDKeyDigest",
@@ -186,15 +191,10 @@ impl ExpectedSnpGuest {
             Some(ExpectedProducts::One(name)) => std::slice::from_ref(name),
             Some(ExpectedProducts::Listed(names)) => names.as_slice(),
         };
-        let mut products = Vec::new();
-        for name in names {
-            let product = SnpProduct::ALL
-                .into_iter()
-                .find(|product| product.as_str() == name)
-                .ok_or_else(|| PolicyError::Product { name: name.clone() })?;
-            products.push(product);
-        }
-        Ok(products)
+        let named = |name: &String| {
+            SnpProduct::named(name).ok_or_else(|| PolicyError::Product { name: name.clone() })
+        };
+        names.iter().map(named).collect()
     }
 
     pub(crate) fn tell(&self, rules: &mut Rules<'_>, claims: &SnpClaims) {
@@ -228,5 +228,31 @@ fn digits(field: &'static str, value: Option<&str>, expected: usize) -> Result<(
     match value {
         Some(text) if !fits(text) => Err(PolicyError::Digits { field, expected }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_the_sections_are_those_that_are_read() {
+        for key in ExpectedSnpGuest::KEYS {
+            let json = format!("{{\"{key}\": null}}");
+            assert!(
+                marblerun_wire::rest::read_body::<ExpectedSnpGuest>(json.as_bytes()).is_ok(),
+                "{key}"
+            );
+            assert_eq!(section_with(&key.to_lowercase()), Some("SNP"));
+        }
+        for (key, _) in ExpectedTdxGuest::default().registers() {
+            let json = format!("{{\"{key}\": null}}");
+            assert!(
+                marblerun_wire::rest::read_body::<ExpectedTdxGuest>(json.as_bytes()).is_ok(),
+                "{key}"
+            );
+            assert_eq!(section_with(key), Some("TDX"));
+        }
+        assert_eq!(section_with("UniqueID"), None);
     }
 }

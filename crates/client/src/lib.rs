@@ -38,9 +38,9 @@ pub use attested::{Attested, Connector, Limits, Trust};
 pub use certificate::{CertificateChain, CertificateError, Pin};
 pub use error::{ConnectError, RefusedEvidence, RequestError};
 pub use evidence::{EvidencePolicy, ExpectedEnclave, PolicyError};
-pub use guest::{ExpectedSnpGuest, ExpectedTdxGuest};
+pub use guest::{ExpectedProducts, ExpectedSnpGuest, ExpectedTcb, ExpectedTdxGuest};
 pub use identity::{ClientIdentity, IdentityError};
 /// The types that requests and replies are made of.
-pub use marblerun_wire::rest;
+pub use marblerun_wire::{is_hidden, rest};
 pub use recovery::{RecoveryKey, RecoveryKeyError, encrypt_recovery_secret, is_plain_recovery_secret};
 pub use verification::{EvidenceError, EvidenceVerifier, system_clock};

@@ -293,6 +293,7 @@ impl Writer {
         match opened {
             Ok(state) => {
                 self.intact = true;
+                metrics().set_writable(true);
                 (self.on_publish)(&state);
                 self.published.store(Arc::new(state));
                 Ok(true)

@@ -2,5 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod hidden;
 pub mod marble;
 pub mod rest;
+
+pub use hidden::is_hidden;

@@ -317,10 +317,7 @@ fn snp_product(name: Option<&str>) -> Result<SnpProduct, ProfileError> {
     let Some(name) = name else {
         return Ok(SnpProduct::Milan);
     };
-    SnpProduct::ALL
-        .into_iter()
-        .find(|product| product.as_str() == name)
-        .ok_or_else(|| claim("Product", "Milan, Genoa or Turin", name))
+    SnpProduct::named(name).ok_or_else(|| claim("Product", "Milan, Genoa or Turin", name))
 }
 
 fn set(name: &'static str, text: Option<&str>, target: &mut [u8]) -> Result<(), ProfileError> {

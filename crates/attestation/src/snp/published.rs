@@ -122,8 +122,5 @@ impl SnpListInfo {
 }
 
 fn product_of_ark(name: &str) -> Option<SnpProduct> {
-    let product = name.strip_prefix("ARK-")?;
-    SnpProduct::ALL
-        .into_iter()
-        .find(|known| known.as_str() == product)
+    SnpProduct::named(name.strip_prefix("ARK-")?)
 }

@@ -51,10 +51,7 @@ pub(super) fn make(shared: &Shared, path: &str, query: &str, foreign: bool) -> R
                 Some(&"vlek") => SnpSigningKey::Vlek,
                 _ => SnpSigningKey::Vcek,
             };
-            let product = SnpProduct::ALL
-                .into_iter()
-                .find(|product| Some(&product.as_str()) == words.get(2));
-            let Some(product) = product else {
+            let Some(product) = words.get(2).and_then(|name| SnpProduct::named(name)) else {
                 return Ok(None);
             };
             amd(shared, document, product, key, words.get(3).copied(), &query)

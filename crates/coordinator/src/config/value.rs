@@ -31,12 +31,13 @@ pub(super) const GRACE: &str = "a whole number with unit s, m, h or d, at most 3
 /// The address of an OpenTelemetry collector, if spans can be sent at all.
 pub(super) fn collector(text: &str) -> Option<String> {
     let address: http::Uri = text.parse().ok()?;
-    let secretless = address
-        .authority()
-        .is_some_and(|name| !name.as_str().contains('@'));
     let plain = address.scheme_str() == Some("http") && address.path() == "/" && address.query().is_none();
-    let plain = plain && secretless;
-    (cfg!(feature = "opentelemetry") && plain && address.port().is_some()).then(|| text.to_owned())
+    // A password would be sent in clear.
+    let has_user = address
+        .authority()
+        .is_some_and(|name| name.as_str().contains('@'));
+    (cfg!(feature = "opentelemetry") && plain && !has_user && address.port().is_some())
+        .then(|| text.to_owned())
 }
 
 /// Directives for the log. Whatever else stands there would be taken for the name of a target, and nothing would be logged.

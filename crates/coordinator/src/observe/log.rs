@@ -4,6 +4,7 @@
 
 use std::fmt::{self, Write as _};
 
+use marblerun_wire::is_hidden;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{DefaultFields, FormatEvent, FormatFields, JsonFields, Writer};
@@ -130,13 +131,6 @@ fn write_visibly(
         rest = rest.get(at + hidden.len_utf8()..).unwrap_or_default();
     }
     writer.write_str(rest)
-}
-
-/// Whether a character does something to the text around it: control characters, ends of lines and paragraphs, and
-/// what changes the order in which text is shown (UAX #9).
-fn is_hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `time LEVEL [SIMULATION] target: message field=value request=…`

@@ -11,7 +11,7 @@ use super::document::{Node, parse};
 use super::field::Field;
 use super::hsm::HsmEnvironment;
 use super::model::{Manifest, Role, SealMode};
-use super::report::{ManifestError, Report, Warning};
+use super::report::{ManifestError, Report, Unusable, Warning};
 use super::section::Section;
 use super::template_index::TemplateIndex;
 use super::{Checked, Limits};
@@ -87,13 +87,13 @@ fn compile_sections(
         root_field.expected("an object");
         return Ok(None);
     }
+    let unusable = match environment {
+        Some(_) => Unusable::IsAProblem,
+        None => Unusable::MatchesNothing,
+    };
     // Of sections, the one that only ever leaves something out: without it, everything is let in.
     let meant = |name: &str| misspelled(&["Infrastructures"], name).map(str::to_owned);
-    let root = match environment {
-        Some(_) => root_field.references(SECTIONS, meant),
-        None => root_field.object(SECTIONS),
-    };
-    let Ok(root) = root else {
+    let Ok(root) = root_field.references(SECTIONS, unusable, meant) else {
         return Ok(None);
     };
     let [package_field, infrastructure_field, marble_field, secret_field] =
@@ -152,10 +152,6 @@ fn compile_sections(
              expected at least one recovery key, or Config.SealMode Disabled",
         );
     }
-    let unusable = match environment {
-        Some(_) => packages::Unusable::IsAProblem,
-        None => packages::Unusable::MatchesNothing,
-    };
     let infrastructures: BTreeMap<_, _> = infrastructures::read(&infrastructure_section, unusable)
         .into_iter()
         .collect();

@@ -6,7 +6,7 @@ use std::fmt;
 use super::bytes::decode_base64;
 use super::document::Node;
 use super::path::{Path, Quoted};
-use super::report::{Report, Reported, WarningKind};
+use super::report::{Report, Reported, Unusable, WarningKind};
 
 /// Which names a map may have.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -294,9 +294,11 @@ impl<'p, 'd> Field<'p, 'd> {
     pub fn references(
         &self,
         known: &'static [&'static str],
+        unusable: Unusable,
         meant: impl Fn(&str) -> Option<String>,
     ) -> Result<Object<'p, 'd>, Reported> {
-        self.object_with(known, |path, name| match meant(name) {
+        let is_problem = unusable == Unusable::IsAProblem;
+        self.object_with(known, |path, name| match meant(name).filter(|_| is_problem) {
             Some(meant) => {
                 let question = format_args!("unknown field; is {meant} meant?");
                 self.report.problem(path, question);
@@ -367,7 +369,8 @@ pub(super) struct Object<'p, 'd> {
     report: &'p Report,
     known: &'static [&'static str],
     values: Vec<Option<&'d Node<'d>>>,
-    has_unknown: bool,
+    /// Whether there are fields that are not known.
+    pub has_unknown: bool,
 }
 
 impl<'d> Object<'_, 'd> {
@@ -381,11 +384,6 @@ impl<'d> Object<'_, 'd> {
             path: self.path.name(name),
             report: self.report,
         }
-    }
-
-    /// Whether there are fields that are not known.
-    pub fn has_unknown(&self) -> bool {
-        self.has_unknown
     }
 
     /// Reports a problem with the object as a whole.

@@ -4,8 +4,7 @@ use marblerun_attestation::policy::misspelled;
 
 use super::field::Field;
 use super::model::{Infrastructure, Name};
-use super::packages::Unusable;
-use super::report::WarningKind;
+use super::report::{Unusable, WarningKind};
 use super::section::Section;
 
 const FIELDS: &[&str] = &["CPUSVN", "QESVN", "PCESVN", "RootCA"];
@@ -22,11 +21,8 @@ pub(super) fn read(section: &Section<'_, '_>, unusable: Unusable) -> Vec<(Name, 
 
 fn infrastructure(field: &Field<'_, '_>, unusable: Unusable) -> Option<Infrastructure> {
     let before = field.report.problem_count();
-    let object = match unusable {
-        Unusable::IsAProblem => field.references(FIELDS, |name| misspelled(FIELDS, name).map(str::to_owned)),
-        Unusable::MatchesNothing => field.object(FIELDS),
-    }
-    .ok()?;
+    let meant = |name: &str| misspelled(FIELDS, name).map(str::to_owned);
+    let object = field.references(FIELDS, unusable, meant).ok()?;
     let cpu_svn = object.field("CPUSVN");
     let bytes = cpu_svn.bytes().ok().flatten();
     if let Some(bytes) = bytes.as_ref().filter(|bytes| bytes.len() != 16) {
@@ -41,7 +37,7 @@ fn infrastructure(field: &Field<'_, '_>, unusable: Unusable) -> Option<Infrastru
     let nothing = FIELDS.iter().all(|name| object.field(name).is_zero());
     if nothing && field.report.problem_count() > before {
         // Something was meant, and the report says so.
-    } else if nothing && object.has_unknown() && unusable == Unusable::IsAProblem {
+    } else if nothing && object.has_unknown && unusable == Unusable::IsAProblem {
         let known = FIELDS.join(", ");
         field.problem(format_args!(
             "none of its properties is known: every platform would comply with it; expected some of {known}"

@@ -8,7 +8,7 @@ use marblerun_attestation::policy::misspelled;
 
 use super::field::{Field, Object};
 use super::model::{Name, Package, SgxPackage};
-use super::report::{Report, WarningKind};
+use super::report::{Report, Unusable, WarningKind};
 use super::section::Section;
 use super::{snp, tdx};
 
@@ -23,16 +23,6 @@ const FIELDS: &[&str] = &[
     "TDX",
     "SNP",
 ];
-
-/// What becomes of reference values that cannot be used.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unusable {
-    /// The manifest is refused.
-    IsAProblem,
-    /// Evidence of that TEE never matches the package; a name that is not known is ignored: a manifest that is in
-    /// force stays in force.
-    MatchesNothing,
-}
 
 /// Who asks about a package.
 pub(super) struct Asked {
@@ -60,11 +50,7 @@ pub(super) fn read(
 
 fn package(field: &Field<'_, '_>, used: bool, unusable: Unusable) -> Option<Package> {
     let before = field.report.problem_count();
-    let object = match unusable {
-        Unusable::IsAProblem => field.references(FIELDS, meant),
-        Unusable::MatchesNothing => field.object(FIELDS),
-    }
-    .ok()?;
+    let object = field.references(FIELDS, unusable, meant).ok()?;
     let sgx = SgxPackage {
         unique_id: identity(&object.field("UniqueID")),
         signer_id: identity(&object.field("SignerID")),

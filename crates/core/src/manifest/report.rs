@@ -198,3 +198,13 @@ impl Report {
         Ok(warnings)
     }
 }
+
+/// What becomes of reference values that cannot be used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// The manifest is refused.
+    IsAProblem,
+    /// Evidence of that TEE never matches the package; a name that is not known is ignored: a manifest that is in
+    /// force stays in force.
+    MatchesNothing,
+}

@@ -107,10 +107,7 @@ fn products(field: &Field<'_, '_>) -> Vec<SnpProduct> {
     };
     let mut products = Vec::with_capacity(named.len());
     for (item, name) in named {
-        match SnpProduct::ALL
-            .into_iter()
-            .find(|product| product.as_str() == name)
-        {
+        match SnpProduct::named(name) {
             Some(product) if products.contains(&product) => {
                 item.problem(format_args!("{product} is given more than once"));
             }

@@ -107,9 +107,9 @@ fn not_looked_at(file: &EvidenceFile, verified: &Result<Claims, EvidenceError>) 
 fn read_manifest(arguments: &Arguments) -> Result<Manifest> {
     let path = &arguments.manifest;
     let raw = manifest_file::read(path)?;
-    check::warn_of_problems(&raw);
-    let manifest = manifest::reopen(raw.into())
+    let manifest = manifest::reopen(raw.as_slice().into())
         .map_err(|error| anyhow!("{} is not a valid manifest: {error}", path.display()))?;
+    check::warn_of_problems(&raw);
     if !manifest.packages.contains_key(arguments.package.as_str()) {
         let names: Vec<&str> = manifest.packages.keys().map(|name| &**name).take(20).collect();
         bail!(

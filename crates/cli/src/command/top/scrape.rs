@@ -6,8 +6,7 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-
-use crate::output::is_direction;
+use marblerun_client::is_hidden;
 
 /// How long the Coordinator may take for its whole answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -164,18 +163,13 @@ fn quoted(text: &str) -> Option<(String, &str)> {
             },
             other => other,
         };
-        value.push(visible(character));
+        value.push(if is_hidden(character) {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            character
+        });
     }
     None
-}
-
-fn visible(character: char) -> char {
-    let hidden = character.is_control() || is_direction(character);
-    if hidden || matches!(character, '\u{2028}' | '\u{2029}') {
-        char::REPLACEMENT_CHARACTER
-    } else {
-        character
-    }
 }
 
 #[cfg(test)]

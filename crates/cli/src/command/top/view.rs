@@ -83,7 +83,7 @@ impl View {
             activations: activations.collect(),
             refusals: refusals.collect(),
             commits: Commits::between(before, now, rate),
-            collateral_age: age.filter(|age| (0.0..1e12).contains(age)),
+            collateral_age: age.filter(|age| age.abs() < 1e12),
         }
     }
 
