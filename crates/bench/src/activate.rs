@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(long = "pid", value_name = "PID")]
     pids: Vec<u32>,
     #[command(flatten)]
-    load: Load,
+    pub load: Load,
     /// Keep each worker's connection; otherwise each activation has a new one, as real marbles have
     #[arg(long)]
     keep: bool,

@@ -47,10 +47,14 @@ fn main() -> ExitCode {
     let run = || -> anyhow::Result<()> {
         match command_line.command {
             Command::Manifest(arguments) => manifest::print(&arguments),
-            Command::Activate(arguments) => runtime()?.block_on(activate::run(arguments)),
-            Command::Hold(arguments) => runtime()?.block_on(hold::run(arguments)),
-            Command::Mix(arguments) => runtime()?.block_on(mix::run(arguments)),
-            Command::Rest(arguments) => runtime()?.block_on(rest::run(arguments)),
+            Command::Activate(arguments) => {
+                runtime(arguments.load.rate.is_some())?.block_on(activate::run(arguments))
+            }
+            Command::Hold(arguments) => runtime(false)?.block_on(hold::run(arguments)),
+            Command::Mix(arguments) => runtime(false)?.block_on(mix::run(arguments)),
+            Command::Rest(arguments) => {
+                runtime(arguments.load.rate.is_some())?.block_on(rest::run(arguments))
+            }
         }
     };
     match run() {
@@ -62,6 +66,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+/// The threads of a load. One that keeps a rate looks for how long the server takes, and is not to add to it by waiting
+/// for its own turn: with short slices it takes the processor when an answer is there.
+fn runtime(keeps_a_rate: bool) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    if keeps_a_rate {
+        marblerun_scheduling::short_slices();
+        threads.on_thread_start(marblerun_scheduling::short_slices);
+    }
+    threads.enable_all().build()
 }

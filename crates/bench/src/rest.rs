@@ -32,7 +32,7 @@ pub struct Arguments {
     #[arg(long = "pid", value_name = "PID")]
     pids: Vec<u32>,
     #[command(flatten)]
-    load: Load,
+    pub load: Load,
     /// A new connection for each request; otherwise each worker keeps its own
     #[arg(long)]
     new: bool,

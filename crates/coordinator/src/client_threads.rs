@@ -9,8 +9,6 @@ use std::thread::available_parallelism;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::process;
-
 /// Flows at a time that take long: beyond them the next ones wait, not the threads.
 const LONG_FLOWS: usize = 16;
 
@@ -32,7 +30,7 @@ impl ClientThreads {
             .worker_threads((processors / 2).max(1))
             .max_blocking_threads(LONG_FLOWS)
             .thread_name("client-api")
-            .on_thread_start(process::answer_soon)
+            .on_thread_start(marblerun_scheduling::short_slices)
             .enable_all()
             .build()?;
         Ok(Self {

@@ -72,44 +72,6 @@ pub fn give_way() {
     let _ = setpriority_process(None, ours.saturating_add(STEPS).min(19));
 }
 
-/// Has this thread get its turn soon after it wakes, for short turns in exchange: Linux from 6.12 on lets a thread whose
-/// slice is shorter take the processor from another one (sched_setattr(2), `sched_runtime`). What it gets in all is the
-/// same. Older kernels, and other systems, do not know of it.
-pub fn answer_soon() {
-    #[cfg(target_os = "linux")]
-    {
-        // The shortest there is.
-        const SLICE: u64 = 100_000;
-        const SIZE: u32 = size_of::<libc::sched_attr>() as u32;
-        let mut attributes = libc::sched_attr {
-            size: SIZE,
-            sched_policy: 0,
-            sched_flags: 0,
-            sched_nice: 0,
-            sched_priority: 0,
-            sched_runtime: 0,
-            sched_deadline: 0,
-            sched_period: 0,
-        };
-        #[expect(
-            unsafe_code,
-            reason = "the C library has no function for these calls; they read and write what is passed, and change only \
-                      when this thread runs"
-        )]
-        // SAFETY: `attributes` is as large as `size` says, and outlives both calls; 0 is the calling thread.
-        let _ = unsafe {
-            let read = libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, SIZE, 0);
-            // As whoever started the process wanted it, but for the slice; only threads of this policy have one.
-            if read == 0 && attributes.sched_policy == libc::SCHED_OTHER.cast_unsigned() {
-                attributes.sched_runtime = SLICE;
-                libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0)
-            } else {
-                read
-            }
-        };
-    }
-}
-
 /// Connections one of the two listeners may have, so that descriptors for files remain.
 pub fn connections_per_listener(wanted: usize) -> usize {
     const FOR_FILES: u64 = 128;
@@ -119,32 +81,5 @@ pub fn connections_per_listener(wanted: usize) -> usize {
             let half = usize::try_from(files.saturating_sub(FOR_FILES) / 2).unwrap_or(wanted);
             wanted.min(half.max(16))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Where the kernel tells, and knows of slices: what it tells of this thread.
-    fn slice() -> Option<u64> {
-        let told = std::fs::read_to_string("/proc/thread-self/sched").ok()?;
-        let line = told.lines().find(|line| line.starts_with("se.slice "))?;
-        line.rsplit(' ').next()?.parse().ok()
-    }
-
-    #[test]
-    fn a_thread_that_answers_soon_has_a_short_slice_and_is_no_less_nice() {
-        let thread = std::thread::spawn(|| {
-            let nice = rustix::process::getpriority_process(None);
-            let before = slice();
-            answer_soon();
-            assert_eq!(rustix::process::getpriority_process(None), nice);
-            match (before, slice()) {
-                (Some(_), Some(after)) => assert_eq!(after, 100_000),
-                _ => eprintln!("skipped: this kernel does not tell the slices of threads"),
-            }
-        });
-        thread.join().unwrap();
     }
 }

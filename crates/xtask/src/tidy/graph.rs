@@ -14,9 +14,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("marblerun-collateral", &["marblerun-attestation"]),
     ("marblerun-core", &["marblerun-attestation"]),
     ("marblerun-wire", &[]),
+    ("marblerun-scheduling", &[]),
     (
         "marblerun-coordinator",
         &[
+            "marblerun-scheduling",
             "marblerun-core",
             "marblerun-wire",
             "marblerun-attestation",
@@ -37,7 +39,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "marblerun-collateral",
         ],
     ),
-    ("marblerun-bench", &["marblerun-wire", "marblerun-attestation"]),
+    (
+        "marblerun-bench",
+        &["marblerun-wire", "marblerun-attestation", "marblerun-scheduling"],
+    ),
     ("marblerun-injector", &[]),
     ("xtask", &["marblerun-client"]),
     (
@@ -96,6 +101,7 @@ const NOT_USED: &[(&str, &[&str])] = &[
     ("marblerun-attestation", &["anyhow"]),
     ("marblerun-collateral", &["anyhow"]),
     ("marblerun-wire", &["anyhow"]),
+    ("marblerun-scheduling", &["anyhow"]),
     ("marblerun-client", &["anyhow"]),
     ("marblerun-marble", &["anyhow"]),
 ];
