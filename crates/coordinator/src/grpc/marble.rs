@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
 use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse as _;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, StatusCode};
 use marblerun_collateral::Asker;
 use marblerun_core::flow::activate;
 use marblerun_core::refusal::{Refusal, RefusalKind};
@@ -53,6 +56,10 @@ async fn counted(mut request: http::Request<Body>, next: Next) -> axum::response
         counts::no_such_operation();
         return next.run(request).await;
     }
+    if let Err(status) = is_grpc(&request) {
+        counts::no_such_operation();
+        return status.into_response();
+    }
     let received = Received::default();
     request.extensions_mut().insert(received.clone());
     metrics().grpc_started();
@@ -67,6 +74,20 @@ async fn counted(mut request: http::Request<Body>, next: Next) -> axum::response
         counts::refused(RefusalKind::Malformed);
     }
     response
+}
+
+/// Only requests of gRPC are served: others have a status of HTTP (gRPC over HTTP/2, "Requests": 415 for another
+/// content type).
+fn is_grpc(request: &http::Request<Body>) -> Result<(), StatusCode> {
+    if request.method() != Method::POST {
+        return Err(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let content = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = content.and_then(|content| content.strip_prefix(b"application/grpc"));
+    match rest {
+        Some([] | [b'+' | b';', ..]) => Ok(()),
+        _ => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    }
 }
 
 struct MarbleApi {

@@ -459,12 +459,12 @@ async fn what_is_no_activation_is_counted_too() {
     let (program, monitoring) = monitored(directory.path()).await;
     program.set_manifest(&manifest()).await;
     let identity = ClientIdentity::self_signed();
-    let ask = async |method: &str, path: &str, body: &[u8]| {
+    let ask = async |method: &str, path: &str, content: &str, body: &[u8]| {
         let mut sender = http2(connect(program.mesh, Some(&identity), &["h2"]).await.unwrap()).await;
         let request = http::Request::builder()
             .method(method)
             .uri(format!("https://localhost{path}"))
-            .header("content-type", "application/grpc")
+            .header("content-type", content)
             .body(http_body_util::Full::new(bytes::Bytes::copy_from_slice(body)))
             .unwrap();
         sender.send_request(request).await.unwrap()
@@ -474,16 +474,23 @@ async fn what_is_no_activation_is_counted_too() {
         ("POST", "/foo.Bar/Baz", &b""[..]),
         ("POST", ACTIVATE, &[0, 0, 0, 0, 3, 0xff, 0xff, 0xff]),
         ("POST", ACTIVATE, &[0, 0, 0]),
-        ("GET", ACTIVATE, b""),
         ("POST", ACTIVATE, &[7, 0, 0, 0, 0]),
     ] {
-        let reply = ask(method, path, body).await;
+        let reply = ask(method, path, "application/grpc+proto", body).await;
         assert!(reply.headers()["grpc-status"] != "0", "{method} {path} {body:?}");
+    }
+    for (method, content, expected) in [
+        ("GET", "application/grpc", 405),
+        ("POST", "text/plain", 415),
+        ("POST", "application/grpc-web", 415),
+    ] {
+        let reply = ask(method, ACTIVATE, content, &[0, 0, 0, 0, 0]).await;
+        assert_eq!(reply.status(), expected, "{method} {content}");
     }
     let scraped = scrape(monitoring).await;
     let refused = |reason| scraped.value("coordinator_refusals_total", &[("reason", reason)]);
-    assert_eq!((refused("no_such_operation"), refused("malformed")), (1.0, 4.0));
-    assert_eq!(scraped.value("grpc_server_started_total", &[]), 4.0);
+    assert_eq!((refused("no_such_operation"), refused("malformed")), (4.0, 3.0));
+    assert_eq!(scraped.value("grpc_server_started_total", &[]), 3.0);
     let handled: f64 = scraped.samples["grpc_server_handled_total"]
         .iter()
         .map(|(_, value)| value)
