@@ -199,6 +199,7 @@ fn check(
     }
     let development = read.switch("dev-mode")?;
     let base = read.text("cwd").map(PathBuf::from);
+    let tee = tee::tee(&read)?;
     Ok(Config {
         mesh_address: read.or(
             "mesh-addr",
@@ -249,8 +250,8 @@ fn check(
             directives: value::directives(environment)?,
             collector: read.optional("otlp-endpoint", value::COLLECTOR, value::collector)?,
         },
-        tee: tee::tee(&read)?,
-        simulated_evidence: tee::simulated_evidence(&read)?,
+        tee,
+        simulated_evidence: tee::simulated_evidence(&read, tee)?,
         collateral: tee::collateral(&read, base.as_deref())?,
         root: PathBuf::from("/"),
         suite: read.or("crypto-suite", CryptoSuite::default(), value::SUITE, |name| {
@@ -444,7 +445,27 @@ mod tests {
             &["--simulation-strict"],
             &[("OE_SIMULATION", "1")]
         )));
-        assert!(error(&["--simulated-tee=sev"], &[]).starts_with("--simulated-tee: expected"));
+    }
+
+    #[test]
+    fn evidence_is_simulated_in_strict_simulation_only() {
+        let strict = "--simulation-strict";
+        let found = error(&[strict, "--simulated-tee=sev"], &[]);
+        assert_eq!(
+            found,
+            format!("--simulated-tee: expected {}, found `sev`", value::SIMULATED_TEE)
+        );
+        let config = run(&[strict], &[("EDG_SIMULATED_TEE", "snp")]).unwrap();
+        assert_eq!(config.simulated_evidence.tee, "snp");
+        for others in [&[][..], &["--simulation"]] {
+            for (variable, text) in [("EDG_SIMULATED_TEE", "snp"), ("EDG_SIMULATED_CLAIMS", "{}")] {
+                assert_eq!(
+                    error(others, &[(variable, text)]),
+                    format!("{variable}: expected --simulation-strict beside it, found `{text}`")
+                );
+                assert!(run(others, &[(variable, "")]).is_ok());
+            }
+        }
     }
 
     #[test]

@@ -75,7 +75,15 @@ pub(super) fn tee(read: &Reader<'_>) -> Result<Tee, ConfigError> {
     })
 }
 
-pub(super) fn simulated_evidence(read: &Reader<'_>) -> Result<SimulatedEvidence, ConfigError> {
+/// What is given of it must have its effect: elsewhere than in strict simulation it is an error.
+pub(super) fn simulated_evidence(read: &Reader<'_>, tee: Tee) -> Result<SimulatedEvidence, ConfigError> {
+    if !matches!(tee, Tee::Simulated(Simulation::Strict(_))) {
+        for name in ["simulated-tee", "simulated-claims"] {
+            read.optional(name, value::IN_STRICT_SIMULATION, |text| {
+                text.is_empty().then_some(())
+            })?;
+        }
+    }
     Ok(SimulatedEvidence {
         tee: read.or("simulated-tee", "sgx".to_owned(), value::SIMULATED_TEE, |text| {
             matches!(text, "sgx" | "tdx" | "snp").then(|| text.to_owned())
