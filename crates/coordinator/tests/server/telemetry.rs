@@ -148,12 +148,16 @@ mod sending {
             program.ask("GET", "/api/v2/status", "").await;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        // It is said when the collector has answered, which is after it has received them.
+        let began = Instant::now();
+        while !program
+            .log()
+            .contains("are sent to the OpenTelemetry collector again")
+        {
+            assert!(began.elapsed() < Duration::from_secs(20), "{}", program.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         assert_eq!(program.log().matches("spans cannot be sent").count(), 1);
-        assert!(
-            program
-                .log()
-                .contains("are sent to the OpenTelemetry collector again")
-        );
         let began = Instant::now();
         assert_eq!(program.end(Signal::TERM).code(), Some(0));
         assert!(began.elapsed() < Duration::from_secs(10));
