@@ -40,12 +40,12 @@ fn infrastructure(field: &Field<'_, '_>, unusable: Unusable) -> Option<Infrastru
     } else if nothing && object.has_unknown && unusable == Unusable::IsAProblem {
         let known = FIELDS.join(", ");
         field.problem(format_args!(
-            "none of its properties is known: every platform would comply with it; expected some of {known}"
+            "none of its properties is known: every Intel platform would comply with it; expected some of {known}"
         ));
     } else if nothing {
         field.warn(
             WarningKind::NoEffect,
-            "no property is given: every platform complies with this entry",
+            "no property is given: every Intel platform complies with this entry",
         );
     }
     Some(read)

@@ -480,7 +480,7 @@ fn warnings() {
             json!({"QESVN": 0}),
             WarningKind::NoEffect,
             "Infrastructures.any",
-            "every platform",
+            "every Intel platform",
         ),
         (
             "/TLS/tag",

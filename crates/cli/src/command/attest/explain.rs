@@ -127,9 +127,10 @@ fn clock(at: Option<&str>) -> Result<Clock> {
     let Some(text) = at else {
         return Ok(system_clock());
     };
-    let moment = Timestamp::parse_rfc3339(text)
-        .and_then(|time| u64::try_from(time.unix_seconds()).ok())
+    let time = Timestamp::parse_rfc3339(text)
         .with_context(|| format!("--at: expected a time like 2026-01-31T12:00:00Z, found {text:?}"))?;
+    let moment = u64::try_from(time.unix_seconds())
+        .with_context(|| format!("--at: expected a time from 1970 on, found {text:?}"))?;
     Ok(Arc::new(move || UnixSeconds(moment)))
 }
 

@@ -127,7 +127,9 @@ impl View {
         lines.extend(listed(reasons, for_reasons));
         let columns = room.map_or(usize::MAX, |room| room.columns);
         let cut = |line: String| line.chars().take(columns).collect::<String>();
-        lines.into_iter().map(cut).collect::<Vec<_>>().join("\n")
+        // Where there is not even room for this, what comes first is what matters most.
+        let shown = lines.into_iter().take(room.map_or(usize::MAX, |room| room.rows));
+        shown.map(cut).collect::<Vec<_>>().join("\n")
     }
 
     /// For programs.
@@ -364,10 +366,11 @@ mod tests {
         assert!(lines[16].starts_with("r29 "), "{text}");
         assert_eq!(lines[23], "… and 22 more");
         assert_eq!(view.text(None).lines().count(), 8 + 1001 + 29);
-        // Where there is next to no room, nothing breaks.
-        for rows in 0..10 {
-            let room = Room { rows, columns: 0 };
-            let _ = view.text(Some(room));
+        // Where there is next to no room, not more is printed either.
+        for rows in 0..12 {
+            let text = view.text(Some(Room { rows, columns: 60 }));
+            assert!(text.lines().count() <= rows, "{rows}: {text}");
+            let _ = view.text(Some(Room { rows, columns: 0 }));
         }
     }
 
