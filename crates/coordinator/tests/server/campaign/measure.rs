@@ -113,6 +113,24 @@ pub fn megabytes(program: &Program) -> f64 {
     crate::memory::resident(program) as f64 / 1e6
 }
 
+/// By what factor activations may take longer beside others.
+pub const SLOWER: f64 = 2.0;
+
+/// The factor that `measure` finds. Whoever else runs on this machine counts in it: what is too much is measured anew, up to
+/// three times in all, and the least counts, as what the Coordinator itself does to the factor is there each time.
+pub async fn unless_slower(mut measure: impl AsyncFnMut() -> f64) -> f64 {
+    let mut least = f64::INFINITY;
+    for _ in 0..3 {
+        let factor = measure().await;
+        least = least.min(factor);
+        if least <= SLOWER {
+            break;
+        }
+        println!("({factor:.2} × is measured again)");
+    }
+    least
+}
+
 #[test]
 fn a_missed_target_is_noticed() {
     let mut report = Report::default();
@@ -137,4 +155,17 @@ fn the_99th_of_a_hundred_counts() {
     };
     assert_eq!((p99(times(2)), p99(times(3))), (1.0, 50.0));
     assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+}
+
+#[tokio::test]
+async fn what_is_too_slow_each_time_stays_so() {
+    for (factors, expected) in [
+        (vec![1.5], 1.5),
+        (vec![3.0, 2.0], 2.0),
+        (vec![2.5, 9.0, 2.1], 2.1),
+    ] {
+        let mut left = factors.into_iter();
+        let found = unless_slower(async || left.next().unwrap()).await;
+        assert_eq!((found, left.next()), (expected, None));
+    }
 }

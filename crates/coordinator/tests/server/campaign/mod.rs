@@ -23,7 +23,7 @@ use crate::support::program::{Program, start, uuid};
 use crate::support::users::Users;
 use crate::support::{ClientIdentity, Tls, client_config, connect_with, http1, http2, request};
 use flood::{FLOODS, Sent};
-use measure::{Report, Target, activations, median, megabytes, p99};
+use measure::{Report, SLOWER, Target, activations, median, megabytes, p99, unless_slower};
 use slow::{Slow, Victim};
 
 /// `quick` or `full`.
@@ -286,25 +286,33 @@ async fn floods(program: &Arc<Program>, report: &mut Report, hostile: &Handle) {
 
 /// Activations beside others, in turns with activations alone: by what factor the slowest of a hundred takes longer.
 async fn company(program: &Arc<Program>, extent: Extent, report: &mut Report, hostile: &Handle) {
-    let mut ratios = [(); 3].map(|()| Vec::new());
     let mut quiet_times = Vec::new();
     activations(program, extent.activations).await;
-    for _ in 0..extent.rounds {
-        for (which, ratios) in ratios.iter_mut().enumerate() {
-            let quiet = p99(activations(program, extent.activations).await);
-            let (stop, stopped) = watch::channel(false);
-            let company = match which {
-                0 => hostile.spawn(half_open(Arc::clone(program), extent.half_open, stopped)),
-                1 => hostile.spawn(flooding(Arc::clone(program), stopped)),
-                _ => hostile.spawn(posting(Arc::clone(program), stopped)),
-            };
-            sleep(Duration::from_millis(500)).await;
-            let disturbed = p99(activations(program, extent.activations).await);
-            stop.send(true).unwrap();
-            company.await.unwrap();
-            quiet_times.push(quiet);
-            ratios.push(disturbed / quiet);
-        }
+    for (which, name) in ["half-open connections", "floods", "bodies of 400 MB"]
+        .into_iter()
+        .enumerate()
+    {
+        let ratio = unless_slower(async || {
+            let mut ratios = Vec::new();
+            for _ in 0..extent.rounds {
+                let quiet = p99(activations(program, extent.activations).await);
+                let (stop, stopped) = watch::channel(false);
+                let company = match which {
+                    0 => hostile.spawn(half_open(Arc::clone(program), extent.half_open, stopped)),
+                    1 => hostile.spawn(flooding(Arc::clone(program), stopped)),
+                    _ => hostile.spawn(posting(Arc::clone(program), stopped)),
+                };
+                sleep(Duration::from_millis(500)).await;
+                let disturbed = p99(activations(program, extent.activations).await);
+                stop.send(true).unwrap();
+                company.await.unwrap();
+                quiet_times.push(quiet);
+                ratios.push(disturbed / quiet);
+            }
+            median(ratios)
+        });
+        let name = format!("activation beside {name}, p99 by that alone");
+        report.number(&name, ratio.await, "×", Target::AtMost(SLOWER));
     }
     report.number(
         "activation alone, p99",
@@ -312,11 +320,6 @@ async fn company(program: &Arc<Program>, extent: Extent, report: &mut Report, ho
         "ms",
         Target::AtMost(1_000.0),
     );
-    let names = ["half-open connections", "floods", "bodies of 400 MB"];
-    for (name, ratios) in names.into_iter().zip(ratios) {
-        let name = format!("activation beside {name}, p99 by that alone");
-        report.number(&name, median(ratios), "×", Target::AtMost(2.0));
-    }
     idle(program, extent, report, hostile).await;
 }
 
@@ -458,7 +461,7 @@ async fn idle(program: &Arc<Program>, extent: Extent, report: &mut Report, hosti
         let half_open = hostile.spawn(half_open(Arc::clone(program), extent.half_open, stopped));
         sleep(Duration::from_millis(500)).await;
         let with_half_open = megabytes(program);
-        let disturbed = p99_of_three(program, extent.activations).await;
+        let ratio = unless_slower(async || p99_of_three(program, extent.activations).await / quiet).await;
         stop.send(true).unwrap();
         half_open.await.unwrap();
         drop(idle);
@@ -476,9 +479,9 @@ async fn idle(program: &Arc<Program>, extent: Extent, report: &mut Report, hosti
         }
         report.number(
             "activation beside them, p99 by that alone",
-            disturbed / quiet,
+            ratio,
             "×",
-            Target::AtMost(2.0),
+            Target::AtMost(SLOWER),
         );
         // They have gone, which takes the Coordinator a moment to see.
         let gone = async {
