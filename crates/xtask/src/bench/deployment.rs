@@ -301,8 +301,19 @@ impl<'p> Deployment<'p> {
         seen
     }
 
+    /// What is measured, with how long a raw `fdatasync` takes at that time, in microseconds: the mean of before and after.
+    pub fn with_raw_fdatasync<T>(
+        &self,
+        measure: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<(f64, T)> {
+        let before = self.raw_fdatasync()?;
+        let measured = measure()?;
+        let after = self.raw_fdatasync()?;
+        Ok(((before + after).as_secs_f64() / 2.0 * 1e6, measured))
+    }
+
     /// How long it takes here to append 300 bytes and have them on disk: the median of many.
-    pub fn raw_fdatasync(&self) -> anyhow::Result<Duration> {
+    fn raw_fdatasync(&self) -> anyhow::Result<Duration> {
         let mut file = std::fs::OpenOptions::new()
             .create(true)
             .append(true)

@@ -118,8 +118,8 @@ pub fn budget(programs: &Programs, extent: Extent) -> anyhow::Result<Vec<Measure
     let fixed: [&str; 4] = [&count[0], &count[1], "--type-count", &types];
     let (mut extra, mut raw) = (Vec::new(), Vec::new());
     for _ in 0..extent.rounds {
-        let sync = counted.raw_fdatasync()?.as_secs_f64() * 1e6;
-        let (without, with) = (free.activate(&fixed)?, counted.activate(&fixed)?);
+        let (sync, (without, with)) =
+            counted.with_raw_fdatasync(|| Ok((free.activate(&fixed)?, counted.activate(&fixed)?)))?;
         extra.push((number(&with, "p50Micros")? - number(&without, "p50Micros")?) / sync);
         raw.push(json!({"rawFdatasyncMicros": sync, "without": without, "with": with}));
     }

@@ -112,11 +112,10 @@ pub fn writing(programs: &Programs, extent: Extent) -> anyhow::Result<Vec<Measur
         };
         let (mut ratios, mut raw) = (Vec::new(), Vec::new());
         for _ in 0..extent.rounds {
-            let sync = deployment.raw_fdatasync()?.as_secs_f64() * 1e6;
-            let (reading, writing) = (
-                deployment.rest(&arguments("status"))?,
-                deployment.rest(&arguments("set-secret"))?,
-            );
+            let (sync, (reading, writing)) = deployment.with_raw_fdatasync(|| {
+                let reading = deployment.rest(&arguments("status"))?;
+                Ok((reading, deployment.rest(&arguments("set-secret"))?))
+            })?;
             ratios.push((number(&writing, "p50Micros")? - number(&reading, "p50Micros")?) / sync);
             raw.push(json!({"rawFdatasyncMicros": sync, "reading": reading, "writing": writing}));
         }
