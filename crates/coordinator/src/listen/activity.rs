@@ -32,6 +32,8 @@ pub(super) struct Activity {
     header_opened: Notify,
     /// HTTP is spoken: it has begun, at least.
     speaking: AtomicBool,
+    /// A reply was made that others waited for.
+    gives_way: AtomicBool,
     evicted: Notify,
 }
 
@@ -45,6 +47,7 @@ impl Activity {
             header: AtomicU64::new(0),
             header_opened: Notify::new(),
             speaking: AtomicBool::new(false),
+            gives_way: AtomicBool::new(false),
             evicted: Notify::new(),
         }
     }
@@ -58,6 +61,18 @@ impl Activity {
     pub fn speaks(&self) {
         self.touch();
         self.speaking.store(true, Ordering::Relaxed);
+    }
+
+    /// Others go first when the reply that was made has been written.
+    pub fn give_way_after_writing(&self) {
+        self.gives_way.store(true, Ordering::Relaxed);
+    }
+
+    /// Something was written: lets others go first, if it is their turn.
+    pub fn has_written(&self) {
+        if self.gives_way.swap(false, Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
     }
 
     /// Requests begun on this connection.

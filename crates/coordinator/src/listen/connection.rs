@@ -83,8 +83,11 @@ impl Server {
         };
         let result = if http2 {
             let builder = http2_builder(&self.limits);
-            let connection = Gathered::new(Frames::new(tls, Arc::clone(activity)))
-                .turns(|stream| builder.serve_connection(TokioIo::new(stream), requests));
+            let writing = Arc::clone(activity);
+            let connection = Gathered::new(Frames::new(tls, Arc::clone(activity))).turns(
+                |stream| builder.serve_connection(TokioIo::new(stream), requests),
+                move || writing.has_written(),
+            );
             Box::pin(self.watch(connection, activity)).await
         } else {
             let connection = http1_builder(&self.limits).serve_connection(TokioIo::new(tls), requests);
@@ -237,7 +240,7 @@ impl Graceful for http1::Connection<TokioIo<Tls>, Requests> {
 
 type Http2 = http2::Connection<TokioIo<Gathered<Frames<Tls>>>, Requests, TokioExecutor>;
 
-impl Graceful for Turns<Http2, Frames<Tls>> {
+impl<A: Fn() + Unpin> Graceful for Turns<Http2, Frames<Tls>, A> {
     fn graceful_shutdown(mut self: Pin<&mut Self>) {
         Pin::new(&mut self.connection).graceful_shutdown();
     }
@@ -313,7 +316,7 @@ impl Service<http::Request<Incoming>> for Requests {
             }
             drop((running, reservation));
             if gives_way {
-                std::thread::yield_now();
+                activity.give_way_after_writing();
             }
             Ok(response.map(|body| WatchedReply::new(body, activity)))
         };

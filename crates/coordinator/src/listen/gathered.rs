@@ -18,10 +18,12 @@ const LEAST: usize = 4 << 10;
 /// A stream that keeps what is written to it until the connection that writes has had its [`Turns`].
 pub(super) struct Gathered<T>(Arc<Mutex<Waiting<T>>>);
 
-/// A connection that writes to a [`Gathered`] stream: what it wrote goes out each time it has done all it can for now.
-pub(super) struct Turns<C, T> {
+/// A connection that writes to a [`Gathered`] stream: what it wrote goes out each time it has done all it can for now,
+/// and then `after_writing` is called.
+pub(super) struct Turns<C, T, A> {
     pub connection: C,
     stream: Gathered<T>,
+    after_writing: A,
 }
 
 /// The stream and what waits for it. Locked by the task of the connection alone, and never while that waits.
@@ -46,10 +48,11 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
     }
 
     /// The connection that is made of this stream.
-    pub fn turns<C>(self, connect: impl FnOnce(Self) -> C) -> Turns<C, T> {
+    pub fn turns<C, A: Fn()>(self, connect: impl FnOnce(Self) -> C, after_writing: A) -> Turns<C, T, A> {
         Turns {
             stream: Self(Arc::clone(&self.0)),
             connection: connect(self),
+            after_writing,
         }
     }
 
@@ -100,8 +103,9 @@ impl<T: AsyncWrite + Unpin> Waiting<T> {
         self.poll_hand_over(context)
     }
 
-    /// Writes what waits.
-    fn end_turn(&mut self, context: &mut Context<'_>) {
+    /// Writes what waits, and tells whether anything did.
+    fn end_turn(&mut self, context: &mut Context<'_>) -> bool {
+        let waited = !self.bytes.is_empty();
         let flushed = match self.poll_hand_over(context) {
             Poll::Ready(Ok(())) => Pin::new(&mut self.inner).poll_flush(context),
             other => other,
@@ -110,16 +114,20 @@ impl<T: AsyncWrite + Unpin> Waiting<T> {
             self.failed = Some(error);
             context.waker().wake_by_ref();
         }
+        waited
     }
 }
 
-impl<C: Future + Unpin, T: AsyncWrite + Unpin> Future for Turns<C, T> {
+impl<C: Future + Unpin, T: AsyncWrite + Unpin, A: Fn() + Unpin> Future for Turns<C, T, A> {
     type Output = C::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
         let turn = Pin::new(&mut self.connection).poll(context);
         if turn.is_pending() {
-            self.stream.lock().end_turn(context);
+            let wrote = self.stream.lock().end_turn(context);
+            if wrote {
+                (self.after_writing)();
+            }
         }
         turn
     }
@@ -236,7 +244,7 @@ mod tests {
     }
 
     /// Polls the connection once, with a waker that tells whether it was used.
-    fn turn<C: Future + Unpin>(turns: &mut Turns<C, Peer>) -> (Poll<C::Output>, bool) {
+    fn turn<C: Future + Unpin, A: Fn() + Unpin>(turns: &mut Turns<C, Peer, A>) -> (Poll<C::Output>, bool) {
         struct Woken(std::sync::atomic::AtomicBool);
         impl std::task::Wake for Woken {
             fn wake(self: Arc<Self>) {
@@ -251,20 +259,25 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_written_in_one_turn_goes_out_in_one_piece() {
-        let mut turns = Gathered::new(Peer::new(usize::MAX)).turns(|mut stream| {
-            Box::pin(async move {
-                for piece in [b"settings ".as_slice(), b"acknowledgement"] {
-                    stream.write_all(piece).await.unwrap();
-                    stream.flush().await.unwrap();
-                }
-                tokio::task::yield_now().await;
-                for piece in [b"header ".as_slice(), b"data ", b"trailer"] {
-                    stream.write_all(piece).await.unwrap();
-                    stream.flush().await.unwrap();
-                }
-                let _ = stream.read_u8().await;
-            })
-        });
+        let turns_with_writing = std::cell::Cell::new(0);
+        let mut turns = Gathered::new(Peer::new(usize::MAX)).turns(
+            |mut stream| {
+                Box::pin(async move {
+                    for piece in [b"settings ".as_slice(), b"acknowledgement"] {
+                        stream.write_all(piece).await.unwrap();
+                        stream.flush().await.unwrap();
+                    }
+                    tokio::task::yield_now().await;
+                    for piece in [b"header ".as_slice(), b"data ", b"trailer"] {
+                        stream.write_all(piece).await.unwrap();
+                        stream.flush().await.unwrap();
+                    }
+                    tokio::task::yield_now().await;
+                    let _ = stream.read_u8().await;
+                })
+            },
+            || turns_with_writing.set(turns_with_writing.get() + 1),
+        );
         assert!(turn(&mut turns).0.is_pending());
         {
             let waiting = turns.stream.lock();
@@ -272,44 +285,52 @@ mod tests {
             assert_eq!((waiting.inner.flushes, waiting.bytes.capacity()), (1, 0));
         }
         assert!(turn(&mut turns).0.is_pending());
-        let waiting = turns.stream.lock();
-        assert_eq!(waiting.inner.writes[1..], [b"header data trailer"]);
+        assert_eq!(turns.stream.lock().inner.writes[1..], [b"header data trailer"]);
+        assert_eq!(turns_with_writing.get(), 2);
+        assert!(turn(&mut turns).0.is_pending());
+        assert_eq!(turns_with_writing.get(), 2);
     }
 
     #[tokio::test]
     async fn no_more_is_kept_than_a_record_holds_and_nothing_is_lost() {
         let all: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
         let expected = all.clone();
-        let mut turns = Gathered::new(Peer::new(1000)).turns(|mut stream| {
-            Box::pin(async move {
-                let mut rest = all.as_slice();
-                while !rest.is_empty() {
-                    let (first, second) = rest.split_at(rest.len().min(5000));
-                    let slices = [
-                        IoSlice::new(first),
-                        IoSlice::new(&second[..second.len().min(70_000)]),
-                    ];
-                    let written = stream.write_vectored(&slices).await.unwrap();
-                    let bytes = &stream.lock().bytes;
-                    assert!(written > 0 && bytes.len() <= MOST && bytes.capacity() <= MOST);
-                    rest = &rest[written..];
-                }
-                poll_fn(|_| Poll::<()>::Pending).await;
-            })
-        });
+        let mut turns = Gathered::new(Peer::new(1000)).turns(
+            |mut stream| {
+                Box::pin(async move {
+                    let mut rest = all.as_slice();
+                    while !rest.is_empty() {
+                        let (first, second) = rest.split_at(rest.len().min(5000));
+                        let slices = [
+                            IoSlice::new(first),
+                            IoSlice::new(&second[..second.len().min(70_000)]),
+                        ];
+                        let written = stream.write_vectored(&slices).await.unwrap();
+                        let bytes = &stream.lock().bytes;
+                        assert!(written > 0 && bytes.len() <= MOST && bytes.capacity() <= MOST);
+                        rest = &rest[written..];
+                    }
+                    poll_fn(|_| Poll::<()>::Pending).await;
+                })
+            },
+            || (),
+        );
         assert!(turn(&mut turns).0.is_pending());
         assert_eq!(turns.stream.lock().inner.writes.concat(), expected);
     }
 
     #[tokio::test]
     async fn a_peer_that_takes_nothing_is_waited_for() {
-        let mut turns = Gathered::new(Peer::new(0)).turns(|mut stream| {
-            Box::pin(async move {
-                assert_eq!(stream.write(&[7; MOST + 1]).await.unwrap(), MOST);
-                stream.write_all(b"more").await.unwrap();
-                stream.shutdown().await.unwrap();
-            })
-        });
+        let mut turns = Gathered::new(Peer::new(0)).turns(
+            |mut stream| {
+                Box::pin(async move {
+                    assert_eq!(stream.write(&[7; MOST + 1]).await.unwrap(), MOST);
+                    stream.write_all(b"more").await.unwrap();
+                    stream.shutdown().await.unwrap();
+                })
+            },
+            || (),
+        );
         for _ in 0..3 {
             assert!(turn(&mut turns).0.is_pending());
         }
@@ -324,12 +345,15 @@ mod tests {
     async fn a_write_that_fails_behind_the_turn_is_told_in_the_next() {
         let mut peer = Peer::new(1);
         peer.broken = true;
-        let mut turns = Gathered::new(peer).turns(|mut stream| {
-            Box::pin(async move {
-                stream.write_all(b"reply").await.unwrap();
-                stream.read_u8().await.unwrap_err().kind()
-            })
-        });
+        let mut turns = Gathered::new(peer).turns(
+            |mut stream| {
+                Box::pin(async move {
+                    stream.write_all(b"reply").await.unwrap();
+                    stream.read_u8().await.unwrap_err().kind()
+                })
+            },
+            || (),
+        );
         let (first, woken) = turn(&mut turns);
         assert!(first.is_pending() && woken);
         assert_eq!(turn(&mut turns).0, Poll::Ready(io::ErrorKind::ConnectionReset));
