@@ -495,7 +495,7 @@ async fn what_is_no_activation_is_counted_too() {
         .iter()
         .map(|(_, value)| value)
         .sum();
-    assert_eq!(handled, 4.0);
+    assert_eq!(handled, 3.0);
 }
 
 /// The words of a query of Prometheus that could be names of metrics.
