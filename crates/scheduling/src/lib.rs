@@ -28,8 +28,9 @@ pub fn short_slices() {
         // SAFETY: `attributes` is as large as `size` says, and outlives both calls; 0 is the calling thread.
         let _ = unsafe {
             let read = libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, SIZE, 0);
-            // As whoever started the process wanted it, but for the slice; only threads of this policy have one.
-            if read == 0 && attributes.sched_policy == libc::SCHED_OTHER.cast_unsigned() {
+            // As whoever started the process wanted it, but for the slice; threads of real-time policies have none.
+            let policies = [libc::SCHED_OTHER, libc::SCHED_BATCH].map(libc::c_int::cast_unsigned);
+            if read == 0 && policies.contains(&attributes.sched_policy) {
                 attributes.sched_runtime = SLICE;
                 libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0)
             } else {

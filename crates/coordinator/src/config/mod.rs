@@ -325,6 +325,18 @@ impl Reader<'_> {
         Ok(self.optional(name, expected, parse)?.unwrap_or(default))
     }
 
+    /// Refuses a setting that is not to be given here, unless an environment variable gives it.
+    fn refuse_unless_variable(&self, name: &'static str, expected: &'static str) -> Result<(), ConfigError> {
+        match self.0.get(name) {
+            Some(found) if !found.is_variable && !found.text.is_empty() => Err(ConfigError::Value {
+                place: found.place,
+                expected,
+                found: shown(&found.text),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn switch(&self, name: &'static str) -> Result<bool, ConfigError> {
         self.or(name, false, value::SWITCH, value::switch)
     }
@@ -458,13 +470,21 @@ mod tests {
         let config = run(&[strict], &[("EDG_SIMULATED_TEE", "snp")]).unwrap();
         assert_eq!(config.simulated_evidence.tee, "snp");
         for others in [&[][..], &["--simulation"]] {
-            for (variable, text) in [("EDG_SIMULATED_TEE", "snp"), ("EDG_SIMULATED_CLAIMS", "{}")] {
+            for (flag, text) in [("--simulated-tee", "snp"), ("--simulated-claims", "{}")] {
+                let given = format!("{flag}={text}");
                 assert_eq!(
-                    error(others, &[(variable, text)]),
-                    format!("{variable}: expected --simulation-strict beside it, found `{text}`")
+                    error(&[others, &[given.as_str()]].concat(), &[]),
+                    format!("{flag}: expected nothing, or --simulation-strict beside it, found `{text}`")
                 );
-                assert!(run(others, &[(variable, "")]).is_ok());
+                let nothing = format!("{flag}=");
+                assert!(run(&[others, &[nothing.as_str()]].concat(), &[]).is_ok());
             }
+            // Marbles on this machine have the same variables.
+            let config = run(
+                others,
+                &[("EDG_SIMULATED_TEE", "snp"), ("EDG_SIMULATED_CLAIMS", "{}")],
+            );
+            assert_eq!(config.unwrap().simulated_evidence, SimulatedEvidence::default());
         }
     }
 

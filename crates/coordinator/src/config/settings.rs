@@ -231,6 +231,8 @@ pub(super) struct Sources<'a> {
 pub(super) struct Found {
     pub text: String,
     pub place: String,
+    /// Whether an environment variable gives it, which other programs may have, too.
+    pub is_variable: bool,
 }
 
 /// What the command line alone may say.
@@ -325,6 +327,7 @@ impl<'a> Sources<'a> {
             return Some(Found {
                 text: text.clone(),
                 place: format!("--{name}"),
+                is_variable: false,
             });
         }
         let setting = SETTINGS.iter().find(|setting| setting.name == name)?;
@@ -333,6 +336,7 @@ impl<'a> Sources<'a> {
             Some(Found {
                 text: text.clone(),
                 place: (*variable).to_owned(),
+                is_variable: true,
             })
         });
         of_environment.or_else(|| {
@@ -340,6 +344,7 @@ impl<'a> Sources<'a> {
             Some(Found {
                 text,
                 place: format!("{name} in {}", self.file_name.display()),
+                is_variable: false,
             })
         })
     }

@@ -32,6 +32,8 @@ impl Tee {
     }
 }
 
+const SGX: &str = "sgx";
+
 /// The evidence of a Coordinator in strict simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SimulatedEvidence {
@@ -39,6 +41,15 @@ pub struct SimulatedEvidence {
     pub tee: String,
     /// JSON object with what it claims.
     pub claims: Option<String>,
+}
+
+impl Default for SimulatedEvidence {
+    fn default() -> Self {
+        Self {
+            tee: SGX.to_owned(),
+            claims: None,
+        }
+    }
 }
 
 /// Where collateral comes from.
@@ -75,18 +86,18 @@ pub(super) fn tee(read: &Reader<'_>) -> Result<Tee, ConfigError> {
     })
 }
 
-/// What is given of it must have its effect: elsewhere than in strict simulation it is an error.
+/// A flag, or a setting of the file, that would have no effect is an error. The variables are those of `marble-run`, too:
+/// both programs may be given the same.
 pub(super) fn simulated_evidence(read: &Reader<'_>, tee: Tee) -> Result<SimulatedEvidence, ConfigError> {
     if !matches!(tee, Tee::Simulated(Simulation::Strict(_))) {
         for name in ["simulated-tee", "simulated-claims"] {
-            read.optional(name, value::IN_STRICT_SIMULATION, |text| {
-                text.is_empty().then_some(())
-            })?;
+            read.refuse_unless_variable(name, value::IN_STRICT_SIMULATION)?;
         }
+        return Ok(SimulatedEvidence::default());
     }
     Ok(SimulatedEvidence {
-        tee: read.or("simulated-tee", "sgx".to_owned(), value::SIMULATED_TEE, |text| {
-            matches!(text, "sgx" | "tdx" | "snp").then(|| text.to_owned())
+        tee: read.or("simulated-tee", SGX.to_owned(), value::SIMULATED_TEE, |text| {
+            matches!(text, SGX | "tdx" | "snp").then(|| text.to_owned())
         })?,
         claims: read.text("simulated-claims"),
     })

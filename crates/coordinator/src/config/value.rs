@@ -26,7 +26,7 @@ pub(super) const COLLECTOR: &str = if cfg!(feature = "opentelemetry") {
 };
 
 pub(super) const SIMULATED_TEE: &str = "sgx, tdx or snp";
-pub(super) const IN_STRICT_SIMULATION: &str = "--simulation-strict beside it";
+pub(super) const IN_STRICT_SIMULATION: &str = "nothing, or --simulation-strict beside it";
 pub(super) const GRACE: &str = "a whole number with unit s, m, h or d, at most 30 days";
 
 /// The address of an OpenTelemetry collector, if spans can be sent at all.

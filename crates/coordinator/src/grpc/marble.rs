@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::body::Body;
 use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse as _;
-use http::header::CONTENT_TYPE;
+use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 use marblerun_collateral::Asker;
 use marblerun_core::flow::activate;
@@ -43,6 +43,7 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         on_panic: after_panic,
         error_level,
         gives_way: true,
+        http2_alone: true,
     }
 }
 
@@ -52,13 +53,13 @@ struct Received(Arc<AtomicBool>);
 
 /// Counts each request and its answer, also where there is no such method, or what came is no message.
 async fn counted(mut request: http::Request<Body>, next: Next) -> axum::response::Response {
+    if let Some(refused) = unless_grpc(&request) {
+        counts::no_such_operation();
+        return refused;
+    }
     if request.uri().path() != ACTIVATE {
         counts::no_such_operation();
         return next.run(request).await;
-    }
-    if let Err(status) = is_grpc(&request) {
-        counts::no_such_operation();
-        return status.into_response();
     }
     let received = Received::default();
     request.extensions_mut().insert(received.clone());
@@ -76,18 +77,24 @@ async fn counted(mut request: http::Request<Body>, next: Next) -> axum::response
     response
 }
 
-/// Only requests of gRPC are served: others have a status of HTTP (gRPC over HTTP/2, "Requests": 415 for another
-/// content type).
-fn is_grpc(request: &http::Request<Body>) -> Result<(), StatusCode> {
+/// The answer to what is no request of gRPC: a status of HTTP, so that no client of HTTP takes it for success (gRPC over
+/// HTTP/2, "Requests": 415 for another content type).
+fn unless_grpc(request: &http::Request<Body>) -> Option<axum::response::Response> {
     if request.method() != Method::POST {
-        return Err(StatusCode::METHOD_NOT_ALLOWED);
+        let text = "expected a request of gRPC, which is a POST\n";
+        return Some((StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "POST")], text).into_response());
     }
-    let content = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let rest = content.and_then(|content| content.strip_prefix(b"application/grpc"));
-    match rest {
-        Some([] | [b'+' | b';', ..]) => Ok(()),
-        _ => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    let content = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    let essence = content.split(|byte| *byte == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii().to_ascii_lowercase();
+    if let Some([] | [b'+', ..]) = essence.strip_prefix(b"application/grpc") {
+        return None;
     }
+    let text = "content-type: expected application/grpc, as requests of gRPC have it\n";
+    Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response())
 }
 
 struct MarbleApi {

@@ -72,7 +72,7 @@ impl Server {
             .peer_certificates()
             .and_then(|chain| chain.first())
             .map(|leaf| PeerCertificate(leaf.clone().into_owned()));
-        let http2 = session.alpn_protocol() == Some(b"h2");
+        let http2 = self.api.http2_alone || session.alpn_protocol() == Some(b"h2");
         let requests = Requests {
             api: self.api.clone(),
             certificate,

@@ -18,8 +18,8 @@ const LEAST: usize = 4 << 10;
 /// A stream that keeps what is written to it until the connection that writes has had its [`Turns`].
 pub(super) struct Gathered<T>(Arc<Mutex<Waiting<T>>>);
 
-/// A connection that writes to a [`Gathered`] stream: what it wrote goes out each time it has done all it can for now,
-/// and then `after_writing` is called.
+/// A connection that writes to a [`Gathered`] stream: what it wrote is written on each time it has done all it can for
+/// now, as far as the peer takes it, and then `after_writing` is called.
 pub(super) struct Turns<C, T, A> {
     pub connection: C,
     stream: Gathered<T>,

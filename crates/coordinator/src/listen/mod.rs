@@ -52,6 +52,8 @@ pub struct Api {
     pub error_level: LogLevel,
     /// Whether after each handshake and each request other threads that wait for the processor come first.
     pub gives_way: bool,
+    /// Whether peers that did not negotiate a protocol speak HTTP/2 all the same, as those of gRPC do.
+    pub http2_alone: bool,
 }
 
 /// How much of everything one listener lets its peers have.

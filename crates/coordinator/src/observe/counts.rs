@@ -22,7 +22,7 @@ const KINDS: [(RefusalKind, &str); 11] = [
 
 static COUNTS: [AtomicU64; KINDS.len()] = [const { AtomicU64::new(0) }; KINDS.len()];
 
-/// Requests for what there is not: an unknown path, or a method that the path lacks.
+/// Requests for what there is not: an unknown path, a method that the path lacks, or what is no request of gRPC.
 static NO_SUCH_OPERATION: AtomicU64 = AtomicU64::new(0);
 
 /// Counts a request for what there is not.

@@ -7,6 +7,7 @@ use marblerun_wire::marble::ActivationReq;
 use tonic::Code;
 
 use crate::support::program::{Program, csr, manifest, start, uuid};
+use crate::support::{ClientIdentity, connect, http1, http2};
 
 const UUID: &str = "11111111-2222-4333-8444-555555555555";
 
@@ -178,4 +179,28 @@ async fn racers_never_exceed_the_budget() {
             .contains("reached max activations count (10) for marble type \"few\""),
         "{status}"
     );
+}
+
+#[tokio::test]
+async fn peers_that_negotiate_no_protocol_speak_http_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = start(directory.path(), &[]);
+    let identity = ClientIdentity::self_signed();
+    let tls = || connect(program.mesh, Some(&identity), &[]);
+    let request = http::Request::post("https://localhost/rpc.Marble/Activate")
+        .header("content-type", "application/grpc")
+        .body(http_body_util::Full::new(bytes::Bytes::from_static(&[0; 5])))
+        .unwrap();
+    let reply = http2(tls().await.unwrap())
+        .await
+        .send_request(request.clone())
+        .await
+        .unwrap();
+    // There is no manifest.
+    assert_eq!(
+        (reply.status().as_u16(), &reply.headers()["grpc-status"]),
+        (200, &"9".parse().unwrap())
+    );
+    let other = http1(tls().await.unwrap()).await.send_request(request).await;
+    assert!(other.is_err(), "{other:?}");
 }

@@ -9,7 +9,7 @@ use super::section::Section;
 
 const FIELDS: &[&str] = &["CPUSVN", "QESVN", "PCESVN", "RootCA"];
 
-/// Reads the section. An entry in which nothing can be used is a problem, as every platform would comply with it,
+/// Reads the section. An entry in which nothing can be used is a problem, as every Intel platform would comply with it,
 /// unless the manifest is in force already.
 pub(super) fn read(section: &Section<'_, '_>, unusable: Unusable) -> Vec<(Name, Infrastructure)> {
     section

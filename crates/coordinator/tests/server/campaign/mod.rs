@@ -293,7 +293,7 @@ async fn company(program: &Arc<Program>, extent: Extent, report: &mut Report, ho
         .enumerate()
     {
         let ratio = unless_slower(async || {
-            let mut ratios = Vec::new();
+            let (mut alone, mut beside) = (Vec::new(), Vec::new());
             for _ in 0..extent.rounds {
                 let quiet = p99(activations(program, extent.activations).await);
                 let (stop, stopped) = watch::channel(false);
@@ -307,9 +307,10 @@ async fn company(program: &Arc<Program>, extent: Extent, report: &mut Report, ho
                 stop.send(true).unwrap();
                 company.await.unwrap();
                 quiet_times.push(quiet);
-                ratios.push(disturbed / quiet);
+                alone.push(quiet);
+                beside.push(disturbed);
             }
-            median(ratios)
+            (median(alone), median(beside))
         });
         let name = format!("activation beside {name}, p99 by that alone");
         report.number(&name, ratio.await, "×", Target::AtMost(SLOWER));
@@ -451,47 +452,60 @@ async fn p99_of_three(program: &Program, count: usize) -> f64 {
 /// Many connections that do nothing, and half-open ones beside them.
 async fn idle(program: &Arc<Program>, extent: Extent, report: &mut Report, hostile: &Handle) {
     for asks in [false, true] {
-        let quiet = p99_of_three(program, extent.activations).await;
-        let (before, began) = (megabytes(program), Instant::now());
-        let idle = on(hostile, open_idle(Arc::clone(program), extent.idle, asks)).await;
-        let took = began.elapsed().as_secs_f64();
-        let held = descriptors(program);
-        let after = megabytes(program);
-        let (stop, stopped) = watch::channel(false);
-        let half_open = hostile.spawn(half_open(Arc::clone(program), extent.half_open, stopped));
-        sleep(Duration::from_millis(500)).await;
-        let with_half_open = megabytes(program);
-        let ratio = unless_slower(async || p99_of_three(program, extent.activations).await / quiet).await;
-        stop.send(true).unwrap();
-        half_open.await.unwrap();
-        drop(idle);
-        let what = if asks { "asked once" } else { "only shook hands" };
-        println!(
-            "({} peers that {what}, in {took:.1} s; {held} connections are kept)",
-            extent.idle
-        );
-        report.number("memory with these", after, "MB", MOST_MEMORY);
-        let name = format!("memory with {} half-open ones beside them", extent.half_open);
-        report.number(&name, with_half_open, "MB", MOST_MEMORY);
-        if !asks {
-            let each = (after - before).max(0.0) * 1e6 / 1024.0 / held as f64;
-            report.number("memory for each", each, "KiB", Target::AtMost(12.0));
-        }
+        // They are opened anew for each measurement: who only shook hands is not kept for long.
+        let ratio = unless_slower(async || beside_idle(program, extent, report, hostile, asks).await).await;
         report.number(
             "activation beside them, p99 by that alone",
             ratio,
             "×",
             Target::AtMost(SLOWER),
         );
-        // They have gone, which takes the Coordinator a moment to see.
-        let gone = async {
-            while descriptors(program) > 100 {
-                sleep(Duration::from_millis(100)).await;
-            }
-        };
-        let gone = timeout(Duration::from_secs(30), gone).await;
-        report.fact("connections are let go with their peers", gone.is_ok(), true);
     }
+}
+
+/// How long activations take alone, and beside these connections.
+async fn beside_idle(
+    program: &Arc<Program>,
+    extent: Extent,
+    report: &mut Report,
+    hostile: &Handle,
+    asks: bool,
+) -> (f64, f64) {
+    let quiet = p99_of_three(program, extent.activations).await;
+    let (before, began) = (megabytes(program), Instant::now());
+    let idle = on(hostile, open_idle(Arc::clone(program), extent.idle, asks)).await;
+    let took = began.elapsed().as_secs_f64();
+    let held = descriptors(program);
+    let after = megabytes(program);
+    let (stop, stopped) = watch::channel(false);
+    let half_open = hostile.spawn(half_open(Arc::clone(program), extent.half_open, stopped));
+    sleep(Duration::from_millis(500)).await;
+    let with_half_open = megabytes(program);
+    let disturbed = p99_of_three(program, extent.activations).await;
+    stop.send(true).unwrap();
+    half_open.await.unwrap();
+    drop(idle);
+    let what = if asks { "asked once" } else { "only shook hands" };
+    println!(
+        "({} peers that {what}, in {took:.1} s; {held} connections are kept)",
+        extent.idle
+    );
+    report.number("memory with these", after, "MB", MOST_MEMORY);
+    let name = format!("memory with {} half-open ones beside them", extent.half_open);
+    report.number(&name, with_half_open, "MB", MOST_MEMORY);
+    if !asks {
+        let each = (after - before).max(0.0) * 1e6 / 1024.0 / held as f64;
+        report.number("memory for each", each, "KiB", Target::AtMost(12.0));
+    }
+    // They have gone, which takes the Coordinator a moment to see.
+    let gone = async {
+        while descriptors(program) > 100 {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let gone = timeout(Duration::from_secs(30), gone).await;
+    report.fact("connections are let go with their peers", gone.is_ok(), true);
+    (quiet, disturbed)
 }
 
 /// Peers that ask for much and read nothing: how long their connections last, seen by the program's descriptors.

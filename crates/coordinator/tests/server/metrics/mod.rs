@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
+use http_body_util::BodyExt as _;
 use marblerun_attestation::ReportBinding;
 use marblerun_attestation::fakes::{SoftwareIssuer, SoftwareProfile};
 use marblerun_attestation::issue::Issuer as _;
@@ -479,23 +480,31 @@ async fn what_is_no_activation_is_counted_too() {
         let reply = ask(method, path, "application/grpc+proto", body).await;
         assert!(reply.headers()["grpc-status"] != "0", "{method} {path} {body:?}");
     }
-    for (method, content, expected) in [
-        ("GET", "application/grpc", 405),
-        ("POST", "text/plain", 415),
-        ("POST", "application/grpc-web", 415),
+    for (method, path, content, expected) in [
+        ("GET", ACTIVATE, "application/grpc", 405),
+        ("GET", "/", "text/html", 405),
+        ("POST", ACTIVATE, "text/plain", 415),
+        ("POST", "/foo.Bar/Baz", "text/plain", 415),
+        ("POST", ACTIVATE, "application/grpc-web", 415),
+        ("POST", ACTIVATE, "Application/GRPC ; charset=utf-8", 200),
     ] {
-        let reply = ask(method, ACTIVATE, content, &[0, 0, 0, 0, 0]).await;
-        assert_eq!(reply.status(), expected, "{method} {content}");
+        let reply = ask(method, path, content, &[0, 0, 0]).await;
+        assert_eq!(reply.status(), expected, "{method} {path} {content}");
+        assert_eq!(reply.headers().contains_key("allow"), expected == 405);
+        if expected != 200 {
+            let text = reply.into_body().collect().await.unwrap().to_bytes();
+            assert!(text.starts_with(b"expected") || text.starts_with(b"content-type: expected"));
+        }
     }
     let scraped = scrape(monitoring).await;
     let refused = |reason| scraped.value("coordinator_refusals_total", &[("reason", reason)]);
-    assert_eq!((refused("no_such_operation"), refused("malformed")), (4.0, 3.0));
-    assert_eq!(scraped.value("grpc_server_started_total", &[]), 3.0);
+    assert_eq!((refused("no_such_operation"), refused("malformed")), (6.0, 4.0));
+    assert_eq!(scraped.value("grpc_server_started_total", &[]), 4.0);
     let handled: f64 = scraped.samples["grpc_server_handled_total"]
         .iter()
         .map(|(_, value)| value)
         .sum();
-    assert_eq!(handled, 3.0);
+    assert_eq!(handled, 4.0);
 }
 
 /// The words of a query of Prometheus that could be names of metrics.
