@@ -8,6 +8,7 @@ mod calls;
 mod graph;
 mod lengths;
 mod links;
+mod locks;
 mod simulation;
 mod syntax;
 mod tree;
@@ -81,6 +82,7 @@ fn check(root: &Path) -> anyhow::Result<Report> {
     let graph = graph::Graph::read(root).context("reading the dependencies with `cargo metadata`")?;
     let mut report = check_tree(&tree);
     report.errors.extend(graph::check(&graph));
+    report.errors.extend(locks::check(&tree, &graph));
     report.errors.sort();
     report.warnings.sort();
     Ok(report)
