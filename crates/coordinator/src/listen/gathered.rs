@@ -123,11 +123,10 @@ impl<C: Future + Unpin, T: AsyncWrite + Unpin, A: Fn() + Unpin> Future for Turns
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
         let turn = Pin::new(&mut self.connection).poll(context);
-        if turn.is_pending() {
-            let wrote = self.stream.lock().end_turn(context);
-            if wrote {
-                (self.after_writing)();
-            }
+        // A connection that fails has said something before, too: what it speaks, or why.
+        let wrote = self.stream.lock().end_turn(context);
+        if wrote {
+            (self.after_writing)();
         }
         turn
     }
@@ -357,5 +356,20 @@ mod tests {
         let (first, woken) = turn(&mut turns);
         assert!(first.is_pending() && woken);
         assert_eq!(turn(&mut turns).0, Poll::Ready(io::ErrorKind::ConnectionReset));
+    }
+
+    #[tokio::test]
+    async fn what_is_written_before_a_failure_goes_out() {
+        let mut turns = Gathered::new(Peer::new(usize::MAX)).turns(
+            |mut stream| {
+                Box::pin(async move {
+                    stream.write_all(b"settings").await.unwrap();
+                    Err::<(), ()>(())
+                })
+            },
+            || (),
+        );
+        assert_eq!(turn(&mut turns).0, Poll::Ready(Err(())));
+        assert_eq!(turns.stream.lock().inner.writes, [b"settings"]);
     }
 }
