@@ -66,8 +66,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The threads of a load. One that keeps a rate (`--rate`) looks for how long the server takes, and is not to add to it by waiting
-/// for its own turn: with short slices it takes the processor when an answer is there.
+/// The threads of a load. One that keeps a rate (`--rate`) looks for how long the server takes, and is not to add to it by
+/// waiting for its own turn: with short slices it takes the processor when an answer is there.
 fn runtime(keeps_a_rate: bool) -> std::io::Result<tokio::runtime::Runtime> {
     let mut threads = tokio::runtime::Builder::new_multi_thread();
     if keeps_a_rate {

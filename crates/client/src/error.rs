@@ -213,8 +213,8 @@ fn seconds(limit: &Duration) -> String {
     format!("{} s", limit.as_secs_f32())
 }
 
-/// The text with what is not to be seen in it (but for line breaks) replaced, and cut at 4,096 characters: it comes from the other side and ends
-/// on a terminal.
+/// The text with what is not to be seen in it (but for line breaks) replaced, and cut at 4,096 characters: it comes from
+/// the other side and ends on a terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .take(4096)

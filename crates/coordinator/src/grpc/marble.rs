@@ -42,8 +42,7 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         router,
         on_panic: after_panic,
         error_level,
-        gives_way: true,
-        http2_alone: true,
+        of_marbles: true,
     }
 }
 

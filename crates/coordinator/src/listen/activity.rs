@@ -32,7 +32,7 @@ pub(super) struct Activity {
     header_opened: Notify,
     /// HTTP is spoken: it has begun, at least.
     speaking: AtomicBool,
-    /// A reply was made that others waited for.
+    /// A reply was made: others go first when it has been written.
     gives_way: AtomicBool,
     evicted: Notify,
 }

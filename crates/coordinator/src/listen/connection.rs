@@ -59,7 +59,7 @@ impl Server {
             Ok(Err(error)) => return self.failed(peer, "TLS handshake", &error),
             Err(_) => return self.failed(peer, "TLS handshake", &"timed out"),
         };
-        if self.api.gives_way {
+        if self.api.of_marbles {
             std::thread::yield_now();
         }
         let place = tokio::select! {
@@ -72,7 +72,7 @@ impl Server {
             .peer_certificates()
             .and_then(|chain| chain.first())
             .map(|leaf| PeerCertificate(leaf.clone().into_owned()));
-        let http2 = self.api.http2_alone || session.alpn_protocol() == Some(b"h2");
+        let http2 = self.api.of_marbles || session.alpn_protocol() == Some(b"h2");
         let requests = Requests {
             api: self.api.clone(),
             certificate,
@@ -282,7 +282,7 @@ impl Service<http::Request<Incoming>> for Requests {
         }
         let activity = Arc::clone(&self.activity);
         let (name, level, on_panic) = (self.api.name, self.api.error_level, self.api.on_panic);
-        let gives_way = self.api.gives_way;
+        let of_marbles = self.api.of_marbles;
         let method = request.method().clone();
         let path: String = request.uri().path().chars().take(200).collect();
         let mut router = self.api.router.clone();
@@ -315,7 +315,7 @@ impl Service<http::Request<Incoming>> for Requests {
                 unread.drain().await;
             }
             drop((running, reservation));
-            if gives_way {
+            if of_marbles {
                 activity.give_way_after_writing();
             }
             Ok(response.map(|body| WatchedReply::new(body, activity)))

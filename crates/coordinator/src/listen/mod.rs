@@ -50,10 +50,9 @@ pub struct Api {
     pub on_panic: fn() -> axum::response::Response,
     /// The level of refused requests and failed connections.
     pub error_level: LogLevel,
-    /// Whether after each handshake and each request other threads that wait for the processor come first.
-    pub gives_way: bool,
-    /// Whether peers that did not negotiate a protocol speak HTTP/2 all the same, as those of gRPC do.
-    pub http2_alone: bool,
+    /// Whether marbles come to it: they speak HTTP/2 also where they negotiated nothing, as peers of gRPC may, and as they come
+    /// in crowds, other threads that wait for the processor come first after each handshake and each reply.
+    pub of_marbles: bool,
 }
 
 /// How much of everything one listener lets its peers have.

@@ -129,8 +129,7 @@ pub fn api(service: Service, error_level: LogLevel) -> Api {
         router,
         on_panic: reply::after_panic,
         error_level,
-        gives_way: false,
-        http2_alone: false,
+        of_marbles: false,
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
+use marblerun_wire::is_hidden;
 use marblerun_wire::marble::{ActivationReq, MarbleClient, Parameters, REPLY_LIMIT, REQUEST_LIMIT};
 use rustls::{AlertDescription, ClientConfig, Error as TlsError};
 use rustls_pki_types::CertificateDer;
@@ -303,7 +304,7 @@ fn presentable(message: &str) -> String {
     message
         .chars()
         .take(LONGEST_MESSAGE)
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_hidden(c) { ' ' } else { c })
         .collect()
 }
 

@@ -1,6 +1,6 @@
 //! The lock file of `fuzz/`, a workspace of its own that no other command resolves, follows the dependencies of ours.
 
-use std::collections::{BTreeMap, BTreeSet};
+use serde::Deserialize;
 
 use super::Finding;
 use super::graph::Graph;
@@ -8,17 +8,33 @@ use super::tree::Tree;
 
 const LOCK: &str = "fuzz/Cargo.lock";
 
+#[derive(Deserialize)]
+struct Lock {
+    package: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    /// Names, with versions where there are several.
+    #[serde(default)]
+    dependencies: Vec<String>,
+}
+
 /// Each of our crates in the lock file lists those of our crates that it depends on.
 pub fn check(tree: &Tree, graph: &Graph) -> Vec<Finding> {
     let Some(file) = tree.files.iter().find(|file| file.path == LOCK) else {
         return vec![finding("not found".to_owned())];
     };
-    let locked = dependencies(&file.text);
+    let lock: Lock = match toml::from_str(&file.text) {
+        Ok(lock) => lock,
+        Err(error) => return vec![finding(error.to_string())],
+    };
     let mut findings = Vec::new();
-    for (name, listed) in &locked {
-        let declared = graph.declared.get(*name).into_iter().flatten();
+    for Package { name, dependencies } in &lock.package {
+        let declared = graph.declared.get(name).into_iter().flatten();
         for other in declared.filter(|other| graph.members.contains(*other)) {
-            if !listed.contains(other.as_str()) {
+            if !dependencies.contains(other) {
                 findings.push(finding(format!(
                     "`{name}` lacks `{other}`: run `cargo metadata` in `fuzz/`, which brings it up to date"
                 )));
@@ -35,23 +51,6 @@ fn finding(message: String) -> Finding {
         rule: "locks",
         message,
     }
-}
-
-/// Each package of a lock file, and the names of what it depends on.
-fn dependencies(lock: &str) -> BTreeMap<&str, BTreeSet<&str>> {
-    let packages = lock.split("[[package]]").skip(1);
-    packages
-        .filter_map(|package| {
-            let name = package.lines().find_map(|line| line.strip_prefix("name = "))?;
-            let list = package
-                .lines()
-                .skip_while(|line| *line != "dependencies = [")
-                .skip(1)
-                .take_while(|line| *line != "]")
-                .filter_map(|line| line.trim().trim_matches([',', '"']).split(' ').next());
-            Some((name.trim_matches('"'), list.collect()))
-        })
-        .collect()
 }
 
 #[cfg(test)]

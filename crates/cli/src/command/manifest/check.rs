@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 use clap::{ArgAction, Args};
-use marblerun_client::manifest_fingerprint;
+use marblerun_client::{is_hidden, manifest_fingerprint};
 use marblerun_core::manifest::{HsmEnvironment, Limits, ManifestError, WarningKind, check};
 use serde_json::{Value, json};
 
@@ -89,7 +89,7 @@ fn say(said: &[(String, String)], introduction: &str) {
     const MOST: usize = 20;
     for (path, message) in said.iter().take(MOST) {
         let line = format!("{introduction}{path}: {message}");
-        warning(&line.replace(char::is_control, "\u{FFFD}"));
+        warning(&line.replace(is_hidden, "\u{FFFD}"));
     }
     if let Some(more @ 1..) = said.len().checked_sub(MOST) {
         warning(&format!("and {more} more: see `marblerun manifest check`"));

@@ -61,8 +61,7 @@ async fn waiting(time: Duration) -> (SocketAddr, watch::Sender<bool>) {
         router: router(1_000_000),
         on_panic: || StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         error_level: LogLevel::Debug,
-        gives_way: false,
-        http2_alone: false,
+        of_marbles: false,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
